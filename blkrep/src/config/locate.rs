@@ -1,0 +1,106 @@
+//! Finds configuration files: the one of a resource, or all of them.
+
+use super::error::ConfigError;
+use super::parse::parse;
+use super::resource::Resource;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Reads and checks `<directory>/<name>.toml`.
+///
+/// # Errors
+/// No such file (with the resources that are there), unreadable, or wrong at some line.
+pub fn load(directory: &Path, name: &str) -> Result<Resource, ConfigError> {
+    let file = directory.join(format!("{name}.toml"));
+    // A name with a slash would leave the directory.
+    if name.contains('/') {
+        return Err(ConfigError::Missing { file, next: "give a resource's name".to_owned() });
+    }
+    match fs::read_to_string(&file) {
+        Ok(text) => parse(&file, &text),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let names = names(directory).unwrap_or_default();
+            let next = if names.is_empty() {
+                "create it, or give --config-dir".to_owned()
+            } else {
+                format!("create it, or use one of: {}", names.join(", "))
+            };
+            Err(ConfigError::Missing { file, next })
+        }
+        Err(source) => Err(ConfigError::Unreadable { file, source }),
+    }
+}
+
+/// A name and what its file holds.
+pub type Named = (String, Result<Resource, ConfigError>);
+
+/// Reads every resource of the directory, in alphabetical order. A file that is wrong does not hide the others:
+/// each resource comes with its own result.
+///
+/// # Errors
+/// The directory cannot be read, or holds no `.toml` file.
+pub fn load_all(directory: &Path) -> Result<Vec<Named>, ConfigError> {
+    let names = names(directory)?;
+    if names.is_empty() {
+        return Err(ConfigError::NothingConfigured { directory: directory.to_owned() });
+    }
+    let load_one = |name: String| {
+        let resource = load(directory, &name);
+        (name, resource)
+    };
+    Ok(names.into_iter().map(load_one).collect())
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { file: directory.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml")
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            names.push(stem.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::tests::GOOD;
+    use super::*;
+    use crate::demo::scratch_dir::ScratchDir;
+
+    #[test]
+    fn a_missing_resource_is_answered_with_those_that_exist() {
+        let dir = ScratchDir::new("locate");
+        fs::write(dir.path().join("r0.toml"), GOOD).unwrap();
+        fs::write(dir.path().join("r0.secret"), "x").unwrap();
+        let message = load(dir.path(), "r1").unwrap_err().to_string();
+        assert!(message.ends_with("r1.toml; create it, or use one of: r0"), "{message}");
+        assert_eq!(load(dir.path(), "r0").unwrap().name, "r0");
+    }
+
+    #[test]
+    fn one_wrong_file_does_not_hide_the_others() {
+        let dir = ScratchDir::new("locate-all");
+        assert!(matches!(
+            load_all(dir.path()),
+            Err(ConfigError::NothingConfigured { directory: _ })
+        ));
+        fs::write(dir.path().join("r0.toml"), GOOD).unwrap();
+        fs::write(dir.path().join("bad.toml"), "name = 3").unwrap();
+        let all = load_all(dir.path()).unwrap();
+        let good: Vec<_> = all.iter().map(|(name, it)| (name.as_str(), it.is_ok())).collect();
+        assert_eq!(good, [("bad", false), ("r0", true)]);
+    }
+
+    #[test]
+    fn a_name_does_not_lead_out_of_the_directory() {
+        let dir = ScratchDir::new("locate-slash");
+        let message = load(dir.path(), "../r0").unwrap_err().to_string();
+        assert!(message.contains("give a resource's name"), "{message}");
+    }
+}

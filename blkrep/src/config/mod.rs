@@ -1,0 +1,24 @@
+//! The configuration: one TOML file per resource, the same on both nodes (DESIGN 8).
+//!
+//! | to read about | open |
+//! |---|---|
+//! | what a resource is | `resource` |
+//! | how a file becomes one, and every check on it | `parse`, `section`, `error` |
+//! | which files there are | `locate` |
+//! | what a daemon is started with | `plan`, `secret` |
+//! | where its files are | `paths` |
+//! | the normalised file | `dump` |
+
+mod dump;
+mod error;
+mod locate;
+mod parse;
+mod paths;
+mod resource;
+mod section;
+pub mod units;
+
+pub use error::{ConfigError, Problem, SecretProblem};
+pub use locate::{Named, load, load_all};
+pub use paths::{control_socket, log_file, nbd_socket};
+pub use resource::{MetaDisk, Net, NodeConfig, PeerTrust, Resource};

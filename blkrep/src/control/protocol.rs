@@ -1,0 +1,189 @@
+//! The lines of the control socket: a request, and its response.
+
+use super::status_wire::StatusWire;
+use replicator::event::{Answer, Command, Refusal, RefusalClass};
+use replicator::status::Status;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Longest request, in bytes, its newline included.
+pub const REQUEST_BYTES_MAX: usize = 4096;
+/// Longest response, in bytes, its newline included: a status is some 2 KiB.
+pub const RESPONSE_BYTES_MAX: usize = 256 << 10;
+
+/// A request: `{"command":"primary","force":true}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Connect to the peer, and keep trying.
+    Connect,
+    /// Close the connection and stay alone.
+    Disconnect,
+    /// Become Primary.
+    Primary {
+        /// Declare the local data good.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Become Secondary.
+    Secondary,
+    /// Leave: disconnect, detach cleanly, end the daemon.
+    Down,
+    /// Show the state.
+    Status,
+}
+
+impl Request {
+    /// The engine's command.
+    #[must_use]
+    pub const fn command(self) -> Command {
+        match self {
+            Self::Connect => Command::Connect,
+            Self::Disconnect => Command::Disconnect,
+            Self::Primary { force } => Command::Primary { force },
+            Self::Secondary => Command::Secondary,
+            Self::Down => Command::Down,
+            Self::Status => Command::Status,
+        }
+    }
+
+    /// How long the data path may take to answer: a change of role or an end flushes disks and asks the peer.
+    #[must_use]
+    pub const fn patience(self) -> Duration {
+        match self {
+            Self::Connect | Self::Disconnect | Self::Status => Duration::from_secs(5),
+            Self::Primary { force: _ } | Self::Secondary | Self::Down => Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why a request was not carried out; decides the exit code (drbd-facts 6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// The state does not allow it: 11.
+    State,
+    /// No access to good data: 17.
+    NoGoodData,
+    /// A matter of configuration, or no request that the daemon knows: 10.
+    Configuration,
+    /// The daemon is there and its data path does not answer: 20.
+    NoAnswer,
+}
+
+/// A response: `{"ok":true}`, `{"ok":true,"status":{...}}` or `{"ok":false,"class":"state","text":"..."}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ResponseWire", into = "ResponseWire")]
+pub enum Response {
+    /// Done, or nothing to do.
+    Done,
+    /// Refused; nothing was changed.
+    Refused {
+        /// Decides the exit code.
+        kind: RefusalKind,
+        /// Cause and next step.
+        text: String,
+    },
+    /// The state.
+    Status(Box<Status>),
+}
+
+impl From<Answer> for Response {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Done => Self::Done,
+            Answer::Status(status) => Self::Status(status),
+            Answer::Refused(Refusal { class, text }) => {
+                let kind = match class {
+                    RefusalClass::State => RefusalKind::State,
+                    RefusalClass::NoGoodData => RefusalKind::NoGoodData,
+                    RefusalClass::Configuration => RefusalKind::Configuration,
+                };
+                Self::Refused { kind, text }
+            }
+        }
+    }
+}
+
+/// A response as it travels.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ResponseWire {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<RefusalKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Box<StatusWire>>,
+}
+
+impl From<Response> for ResponseWire {
+    fn from(response: Response) -> Self {
+        let empty = Self { ok: true, class: None, text: None, status: None };
+        match response {
+            Response::Done => empty,
+            Response::Refused { kind, text } => {
+                Self { ok: false, class: Some(kind), text: Some(text), ..empty }
+            }
+            Response::Status(status) => {
+                Self { status: Some(Box::new(StatusWire::from(*status))), ..empty }
+            }
+        }
+    }
+}
+
+impl TryFrom<ResponseWire> for Response {
+    type Error = String;
+
+    fn try_from(wire: ResponseWire) -> Result<Self, String> {
+        match (wire.ok, wire.class, wire.text, wire.status) {
+            (true, None, None, None) => Ok(Self::Done),
+            (true, None, None, Some(status)) => Ok(Self::Status(Box::new((*status).try_into()?))),
+            (false, Some(kind), Some(text), None) => Ok(Self::Refused { kind, text }),
+            _ => Err("a response is either done, a status or a refusal".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::status_wire::tests::sample;
+
+    #[test]
+    fn requests_look_as_scripts_write_them() {
+        for (line, request) in [
+            (r#"{"command":"primary","force":true}"#, Request::Primary { force: true }),
+            (r#"{"command":"down"}"#, Request::Down),
+            (r#"{"command":"status"}"#, Request::Status),
+        ] {
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        }
+        let bare: Request = serde_json::from_str(r#"{"command":"primary"}"#).unwrap();
+        assert_eq!(bare, Request::Primary { force: false });
+        assert!(serde_json::from_str::<Request>(r#"{"command":"explode"}"#).is_err());
+    }
+
+    #[test]
+    fn responses_look_as_scripts_read_them_and_come_back_the_same() {
+        let refused = Response::Refused { kind: RefusalKind::NoGoodData, text: "no".to_owned() };
+        let line = r#"{"ok":false,"class":"no-good-data","text":"no"}"#;
+        assert_eq!(serde_json::to_string(&refused).unwrap(), line);
+        assert_eq!(serde_json::to_string(&Response::Done).unwrap(), r#"{"ok":true}"#);
+        let status = Response::Status(Box::new(sample()));
+        for response in [Response::Done, refused, status] {
+            let line = serde_json::to_string(&response).unwrap();
+            assert!(line.len() < RESPONSE_BYTES_MAX && !line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), response);
+        }
+    }
+
+    #[test]
+    fn a_response_that_says_two_things_at_once_is_none() {
+        for line in [r#"{"ok":false}"#, r#"{"ok":true,"text":"no"}"#, r#"{"ok":false,"text":"x"}"#]
+        {
+            assert!(serde_json::from_str::<Response>(line).is_err(), "{line}");
+        }
+    }
+}

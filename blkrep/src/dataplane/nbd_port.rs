@@ -1,0 +1,287 @@
+//! The device's door: listening sockets for NBD, the sessions, and whether they are let in.
+
+use super::listener::{self, ListenError};
+use super::nbd_request::PieceName;
+use super::nbd_session::{Session, SessionEnd, Surroundings};
+use super::token::{Source, Token};
+use crate::ring::{Interest, Operation, Ring};
+use nbd_server::{Availability, Export};
+use replicator::event::{ClientError, Input};
+use replicator::ids::{Moment, RequestId};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Clients at once; a connection beyond it is closed at once.
+pub(super) const SESSIONS_MAX: usize = 32;
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 8;
+
+#[derive(Debug)]
+struct Listening {
+    fd: OwnedFd,
+    is_tcp: bool,
+}
+
+/// The door.
+#[derive(Debug)]
+pub(super) struct NbdPort {
+    listening: Vec<Listening>,
+    socket_path: PathBuf,
+    sessions: Vec<Option<Session>>,
+    sessions_ever: u32,
+    availability: Availability,
+    name: String,
+    budget_bytes: u64,
+    clients_told: u32,
+    first_served: usize,
+    is_shut: bool,
+}
+
+impl NbdPort {
+    /// Listens on the unix socket and, if there is one, on the TCP address. Clients are turned away until the export
+    /// is opened. `budget_bytes` is what one client may have open.
+    ///
+    /// # Errors
+    /// When one of them cannot be listened on.
+    pub(super) fn open(
+        name: &str,
+        socket_path: &Path,
+        tcp: Option<SocketAddr>,
+        budget_bytes: u64,
+    ) -> Result<Self, ListenError> {
+        let unix = listener::listen_unix(socket_path)?;
+        let mut listening = vec![Listening { fd: unix, is_tcp: false }];
+        if let Some(address) = tcp {
+            listening.push(Listening { fd: listener::listen_tcp(address)?, is_tcp: true });
+        }
+        let message = "the daemon is starting; try again".to_owned();
+        Ok(Self {
+            listening,
+            socket_path: socket_path.to_owned(),
+            sessions: (0..SESSIONS_MAX).map(|_| None).collect(),
+            sessions_ever: 0,
+            availability: Availability::Refused { name: name.to_owned(), message },
+            name: name.to_owned(),
+            budget_bytes,
+            clients_told: 0,
+            first_served: 0,
+            is_shut: false,
+        })
+    }
+
+    /// Starts to wait for connections on all sockets.
+    pub(super) fn listen(&self, ring: &mut Ring) {
+        for place in 0..self.listening.len() {
+            self.listen_on(ring, place);
+        }
+    }
+
+    /// Takes the connections that wait on one socket.
+    pub(super) fn accept(&mut self, ring: &mut Ring, place: u16, now: Moment) {
+        let at = usize::from(place);
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Listening { fd, is_tcp } = &self.listening[at];
+            match listener::accept_one(fd) {
+                Ok(Some(socket)) => {
+                    let prepared = listener::prepare_client(&socket, *is_tcp);
+                    if prepared.is_ok() && !self.add(ring, socket, now) {
+                        tracing::warn!("too many NBD connections: another one is closed");
+                    }
+                }
+                Ok(None) => break,
+                Err(errno) => {
+                    tracing::warn!("an NBD connection was not accepted: {errno}");
+                    break;
+                }
+            }
+        }
+        self.listen_on(ring, at);
+    }
+
+    /// Lets clients in.
+    pub(super) fn open_export(&mut self, size_bytes: u64, block_bytes_min: u32, trim: bool) {
+        if self.is_shut {
+            return;
+        }
+        let mut export = Export::new(self.name.clone(), size_bytes);
+        export.block_bytes_min = block_bytes_min;
+        export.block_bytes_preferred = export.block_bytes_preferred.max(block_bytes_min);
+        let budget = u32::try_from(self.budget_bytes).unwrap_or(u32::MAX);
+        export.payload_bytes_max = export.payload_bytes_max.min(budget);
+        export.can_multi_conn = true;
+        export.trim = trim;
+        match export.check() {
+            Ok(()) => self.availability = Availability::Served(export),
+            Err(error) => self.close_export(format!("the device cannot be served: {error}")),
+        }
+    }
+
+    /// Turns clients away.
+    pub(super) fn close_export(&mut self, message: String) {
+        self.availability = Availability::Refused { name: self.name.clone(), message };
+    }
+
+    /// Ends all sessions and lets nobody in any more: the daemon ends.
+    pub(super) fn shut(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
+        self.is_shut = true;
+        self.close_export("the daemon is ending; connect to the other node".to_owned());
+        for place in &mut self.sessions {
+            if let Some(session) = place.take() {
+                session.close(ring);
+            }
+        }
+        self.tell_clients(inputs);
+    }
+
+    /// Takes the result of a receive.
+    pub(super) fn received(
+        &mut self,
+        ring: &mut Ring,
+        token: Token,
+        result: i32,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        self.with_session(ring, token, inputs, |session, around| {
+            session.arrived(result)?;
+            session.advance(around)
+        });
+    }
+
+    /// Takes the result of a send.
+    pub(super) fn sent(
+        &mut self,
+        ring: &mut Ring,
+        token: Token,
+        result: i32,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let Some(session) = self.session(token) else { return };
+        if let Err(end) = session.sent(ring, result) {
+            self.end(ring, token.place, &end, inputs);
+        }
+    }
+
+    /// Takes the engine's answer to a piece; one of a session that is gone is forgotten.
+    pub(super) fn reply(
+        &mut self,
+        ring: &mut Ring,
+        id: RequestId,
+        result: Result<(), ClientError>,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let PieceName { use_number, place, slot, .. } = PieceName::unpack(id);
+        let token = Token { source: Source::ClientReceive, place, use_number };
+        self.with_session(ring, token, inputs, |session, around| {
+            session.piece_done(around, slot, result)
+        });
+    }
+
+    /// Goes on with sessions that waited for buffers, in turn, and starts their sends and receives.
+    pub(super) fn kick(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
+        self.first_served = (self.first_served + 1) % SESSIONS_MAX;
+        for step in 0..SESSIONS_MAX {
+            let place = (self.first_served + step) % SESSIONS_MAX;
+            let Some(session) = &mut self.sessions[place] else { continue };
+            if session.is_starved {
+                let token = session.token(Source::ClientReceive);
+                self.with_session(ring, token, inputs, Session::advance);
+            }
+            if let Some(session) = &mut self.sessions[place] {
+                session.kick(ring);
+            }
+        }
+        self.tell_clients(inputs);
+    }
+
+    /// The next moment at which [`NbdPort::expire`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.sessions.iter().flatten().filter_map(Session::deadline).min()
+    }
+
+    /// Ends handshakes that have lasted too long.
+    pub(super) fn expire(&mut self, ring: &mut Ring, now: Moment, inputs: &mut VecDeque<Input>) {
+        for place in 0..self.sessions.len() {
+            let is_late = |session: &Session| session.deadline().is_some_and(|at| at <= now);
+            if self.sessions[place].as_ref().is_some_and(is_late) {
+                let place = u16::try_from(place).expect("invariant: there are few sessions");
+                self.end(ring, place, &SessionEnd::HandshakeTimeout, inputs);
+            }
+        }
+    }
+
+    /// Removes the unix socket, so that clients see at once that nobody is there.
+    pub(super) fn remove_socket(&self) {
+        if let Err(error) = std::fs::remove_file(&self.socket_path) {
+            tracing::warn!("{} was not removed: {error}", self.socket_path.display());
+        }
+    }
+
+    fn listen_on(&self, ring: &mut Ring, place: usize) {
+        let fd = self.listening[place].fd.as_fd();
+        let place = u16::try_from(place).expect("invariant: there are two listening sockets");
+        let token = Token { source: Source::ClientListener, place, use_number: 0 }.pack();
+        ring.submit(token, Operation::Poll { fd, interest: Interest::Readable });
+    }
+
+    fn add(&mut self, ring: &mut Ring, socket: OwnedFd, now: Moment) -> bool {
+        let Some(index) = self.sessions.iter().position(Option::is_none) else { return false };
+        let place = u16::try_from(index).expect("invariant: there are few sessions");
+        self.sessions_ever = self.sessions_ever.wrapping_add(1);
+        let use_number = self.sessions_ever;
+        self.sessions[index] = Session::new(ring.arena_mut(), place, use_number, socket, now);
+        self.sessions[index].is_some()
+    }
+
+    fn session(&mut self, token: Token) -> Option<&mut Session> {
+        let session = self.sessions[usize::from(token.place)].as_mut()?;
+        (session.use_number == token.use_number).then_some(session)
+    }
+
+    fn with_session(
+        &mut self,
+        ring: &mut Ring,
+        token: Token,
+        inputs: &mut VecDeque<Input>,
+        work: impl FnOnce(&mut Session, &mut Surroundings<'_>) -> Result<(), SessionEnd>,
+    ) {
+        let Self { sessions, availability, budget_bytes, .. } = self;
+        let Some(session) = &mut sessions[usize::from(token.place)] else { return };
+        if session.use_number != token.use_number {
+            return;
+        }
+        let budget_bytes = *budget_bytes;
+        let arena = ring.arena_mut();
+        let mut around = Surroundings { arena, availability, inputs, budget_bytes };
+        if let Err(end) = work(session, &mut around) {
+            self.end(ring, token.place, &end, inputs);
+        }
+    }
+
+    fn end(
+        &mut self,
+        ring: &mut Ring,
+        place: u16,
+        end: &SessionEnd,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let Some(session) = self.sessions[usize::from(place)].take() else { return };
+        if session.is_client() {
+            tracing::info!("an NBD client is gone: {end}");
+        } else {
+            tracing::debug!("an NBD connection is over: {end}");
+        }
+        session.close(ring);
+        self.tell_clients(inputs);
+    }
+
+    fn tell_clients(&mut self, inputs: &mut VecDeque<Input>) {
+        let count = self.sessions.iter().flatten().filter(|session| session.is_client()).count();
+        let count = u32::try_from(count).expect("invariant: there are few sessions");
+        if count != self.clients_told {
+            self.clients_told = count;
+            inputs.push_back(Input::Clients(count));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The impure room: everything of blkrep that touches the kernel, the clock or a person.
+
+pub mod config;
+pub mod control;
+pub mod dataplane;
+pub mod demo;
+pub mod render;
+pub mod ring;

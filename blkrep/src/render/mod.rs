@@ -1,0 +1,7 @@
+//! How a status looks: for people, for scripts, and as the one-word answers of DRBD 8.4.
+
+pub mod amounts;
+pub mod progress;
+pub mod status_json;
+pub mod status_text;
+pub mod words;

@@ -1,0 +1,30 @@
+//! The replication engine: one deterministic state machine per node, the same in the daemon and in the simulator.
+//!
+//! Pure: no clock, randomness, threads, files or sockets. Time, entropy and everything that happened come in as
+//! arguments of [`node::Node::handle`]; what should happen goes out as [`event::Output`] wishes.
+//!
+//! | to read about | open |
+//! |---|---|
+//! | the contract with the outside | `event`, `settings`, `status` |
+//! | words: roles, disk and connection states | `state`, `ids` |
+//! | what the two nodes say to each other | `message`, `wire` |
+//! | which way data flow when they meet (G1) | `generation` |
+//! | the node itself, one file per flow | `node` |
+
+mod authentication;
+mod block_set;
+mod entropy;
+pub mod event;
+pub mod generation;
+pub mod ids;
+pub mod message;
+pub mod node;
+mod overlap;
+mod rate;
+pub mod settings;
+mod slab;
+pub mod state;
+pub mod status;
+mod timers;
+mod window;
+pub mod wire;

@@ -1,0 +1,263 @@
+//! What the two nodes say to each other. The bytes are in `wire`; the order of the handshake in `handshake`.
+
+use crate::ids::NodeIndex;
+use crate::settings::PeerWindow;
+use crate::state::{DiskState, Role};
+use metadata::generations::Generations;
+use metadata::units::ByteRange;
+
+/// First version of the protocol that this program speaks.
+pub const PROTOCOL_VERSION_MIN: u16 = 1;
+/// Last version of the protocol that this program speaks.
+pub const PROTOCOL_VERSION_MAX: u16 = 1;
+/// Bytes of the random number that each end draws for the authentication.
+pub const NONCE_BYTES: usize = 32;
+/// Bytes of the authentication's proof (HMAC-SHA-256).
+pub const PROOF_BYTES: usize = 32;
+
+/// First message on every link, both ways: who speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Oldest version spoken.
+    pub version_min: u16,
+    /// Newest version spoken.
+    pub version_max: u16,
+    /// Which node of the pair.
+    pub node: NodeIndex,
+    /// Its name.
+    pub node_name: String,
+    /// The resource it wants to talk about.
+    pub resource: String,
+    /// A fresh random number.
+    pub nonce: [u8; NONCE_BYTES],
+    /// It has a shared secret and demands a proof.
+    pub secret: bool,
+}
+
+/// What must agree, or be known, before data are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters {
+    /// Replication protocol; only `b'C'` exists.
+    pub protocol: u8,
+    /// What the sender can hold of our frames.
+    pub window: PeerWindow,
+    /// Own capacity in bytes; 0 without a disk.
+    pub capacity_bytes: u64,
+    /// Size agreed earlier, in bytes; 0 if never.
+    pub agreed_bytes: u64,
+    /// Alignment that the disk wants, in bytes.
+    pub logical_block_bytes: u32,
+    /// Zeroing costs no writing of zeroes.
+    pub zeroes_cheaply: bool,
+}
+
+/// Which data a node has: the generation tuple and everything that G1 looks at besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataStatement {
+    /// The tuple.
+    pub generations: Generations,
+    /// Drawn at create-md (G8).
+    pub instance_id: u64,
+    /// Own role now.
+    pub role: Role,
+    /// Own disk now.
+    pub disk: DiskState,
+    /// It was Primary when it went down.
+    pub crashed_primary: bool,
+    /// It has lost power since it was last in sync (G1(a)).
+    pub lost_power: bool,
+    /// The bitmap also covers the youngest history entry (G1(b)).
+    pub bitmap_covers_history: bool,
+    /// Bits set in the bitmap, in 4 KiB blocks.
+    pub out_of_sync_blocks: u64,
+}
+
+/// Why a node refuses to connect. The text goes to log and status of both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalMessage {
+    /// The kind.
+    pub code: RefusalCode,
+    /// In words, as the refusing node sees it.
+    pub text: String,
+}
+
+/// Kinds of refusals, and what each end does: see [`RefusalCode::is_passing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// I/O of an earlier connection is still under way, or another link won (D15): try again.
+    Busy,
+    /// This node is StandAlone by command: try again, it may come.
+    StandAlone,
+    /// No protocol version in common.
+    Version,
+    /// Another resource.
+    Resource,
+    /// Both claim to be the same node.
+    Node,
+    /// The proof is wrong, or one side has a secret and the other has none.
+    Authentication,
+    /// Parameters differ.
+    Parameters,
+    /// The peer's disk is smaller than what was agreed.
+    Size,
+    /// Both wrote independently.
+    SplitBrain,
+    /// The data have nothing in common.
+    Unrelated,
+    /// Both are Primary.
+    TwoPrimaries,
+    /// The verdict would overwrite a Primary, or a better disk.
+    Verdict,
+}
+
+impl RefusalCode {
+    /// True when trying again may help without an operator.
+    #[must_use]
+    pub const fn is_passing(self) -> bool {
+        match self {
+            Self::Busy | Self::StandAlone => true,
+            Self::Version
+            | Self::Resource
+            | Self::Node
+            | Self::Authentication
+            | Self::Parameters
+            | Self::Size
+            | Self::SplitBrain
+            | Self::Unrelated
+            | Self::TwoPrimaries
+            | Self::Verdict => false,
+        }
+    }
+}
+
+/// A message. Those that carry a payload say so; its length and crc32c travel in the header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Handshake, first.
+    Hello(Hello),
+    /// Handshake, second: HMAC over both nonces, the direction and the transcript.
+    Proof([u8; PROOF_BYTES]),
+    /// Handshake, third.
+    Parameters(Parameters),
+    /// Handshake, fourth; frozen from here to the verdict (G1).
+    Data(DataStatement),
+    /// No, and why. The sender closes the link after it.
+    Refuse(RefusalMessage),
+    /// A stretch of the sender's bitmap, run-length coded (`metadata::runs`); the last one ends the exchange.
+    Bitmap {
+        /// First block of the stretch.
+        from_block: u64,
+        /// The runs.
+        runs: Vec<u8>,
+        /// Nothing follows.
+        last: bool,
+    },
+    /// Source to target: the identifier of this resync (bitmap identifier plus an offset, drbd-facts 1.1).
+    SyncStart {
+        /// What the target's current becomes.
+        sync_generation: u64,
+    },
+    /// Target to source: that identifier, Inconsistent and the united bitmap are durable here (D9, G2).
+    SyncStarted,
+    /// Own role and disk changed.
+    State {
+        /// Role.
+        role: Role,
+        /// Disk.
+        disk: DiskState,
+    },
+    /// May I become Primary? (G4)
+    PromoteAsk,
+    /// The answer; a refusal says why.
+    PromoteAnswer {
+        /// None: yes.
+        refusal: Option<String>,
+    },
+    /// Application write; payload.
+    Write {
+        /// Its number on this connection.
+        number: u64,
+        /// Where.
+        range: ByteRange,
+        /// Durable before it is acknowledged.
+        fua: bool,
+    },
+    /// Application zeroing.
+    Zero {
+        /// Its number on this connection.
+        number: u64,
+        /// What.
+        range: ByteRange,
+        /// Durable before it is acknowledged.
+        fua: bool,
+        /// Space may be given back.
+        may_unmap: bool,
+    },
+    /// The write of that number is on the disk (completed; durable if FUA).
+    WriteDone {
+        /// Which.
+        number: u64,
+    },
+    /// Make durable everything you have acknowledged (D3, D4).
+    Flush {
+        /// Number of the flush pair.
+        number: u64,
+    },
+    /// That is done.
+    FlushDone {
+        /// Which pair.
+        number: u64,
+    },
+    /// Arbiter to the other end: pair `number` is durable on both; blocks of it may be cleared (D7).
+    PairDone {
+        /// Which pair.
+        number: u64,
+    },
+    /// Target to source: send me this.
+    SyncRequest {
+        /// Its number on this connection.
+        number: u64,
+        /// What, at most `SYNC_PIECE_BYTES_MAX`.
+        range: ByteRange,
+    },
+    /// Source to target: here it is; payload.
+    SyncData {
+        /// Which request.
+        number: u64,
+        /// What.
+        range: ByteRange,
+    },
+    /// Source to target: it cannot be read (D9).
+    SyncUnreadable {
+        /// Which request.
+        number: u64,
+    },
+    /// Target to source: it is written (not flushed).
+    SyncWritten {
+        /// Which request.
+        number: u64,
+    },
+    /// Target to source: my bitmap is empty and everything is flushed (D9, first of four).
+    SyncNoneLeft,
+    /// Source to target: mine is not; what I have left follows as `Bitmap` messages (D9).
+    SyncNotYet,
+    /// Source to target: take my generation and be UpToDate (D9).
+    SyncGrant {
+        /// The tuple to take.
+        generations: Generations,
+    },
+    /// Target to source: done, durably (D9).
+    SyncConfirm,
+    /// Are you there?
+    Ping {
+        /// Comes back in the answer.
+        number: u64,
+    },
+    /// Yes.
+    Pong {
+        /// Of the ping.
+        number: u64,
+    },
+    /// I leave on purpose.
+    Bye,
+}

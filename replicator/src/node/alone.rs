@@ -1,0 +1,66 @@
+//! Going on without the peer's data: what becomes out of sync, and the new generation before anything is answered
+//! (D2, D4, G2).
+
+use super::Node;
+use super::persist::Then;
+use crate::event::Level;
+use crate::generation::rotate;
+use metadata::units::BlockRange;
+
+impl Node {
+    /// Sets bits: the blocks differ, or may. Cancels a clear that is on its way (D7).
+    pub(super) fn mark_out_of_sync(&mut self, blocks: BlockRange) {
+        if let Some(disk) = self.replica.writable() {
+            disk.bitmap.set(blocks);
+        }
+        self.pairs.cancel_clear(blocks);
+        self.sync_cancel_clear(blocks);
+    }
+
+    /// The peer's disk does not get our writes any more. Everything that it may have lost becomes out of sync:
+    /// what it has not acknowledged, and what it has acknowledged and not flushed (D4).
+    pub(super) fn peer_data_lost(&mut self) {
+        let mut lost: Vec<BlockRange> = self.unflushed.runs().collect();
+        lost.extend(self.pairs.sealed_runs());
+        self.unflushed = crate::block_set::BlockSet::default();
+        for run in lost {
+            self.mark_out_of_sync(run);
+        }
+        self.writes_lose_peer();
+        self.pairs_lose_peer();
+    }
+
+    /// Makes sure that the new generation is durable, or will be told when it is, before anything is acknowledged
+    /// alone. True when it is already. Once per divergence: only while the peer may hold the current one (G2).
+    pub(super) fn begin_alone(&mut self) -> bool {
+        if self.generation_pending {
+            return false;
+        }
+        let Some(disk) = self.replica.attached() else { return true };
+        if !disk.superblock.flags.peer_may_hold_current {
+            return true;
+        }
+        assert!(!self.peer.is_frozen(), "invariant: what was sent is frozen until the verdict");
+        let drawn = self.entropy.generation();
+        self.generation_pending = true;
+        self.persist_superblock(
+            |superblock| {
+                let (generations, covers) = rotate(superblock.generations, drawn);
+                superblock.generations = generations;
+                superblock.flags.bitmap_covers_history |= covers;
+                superblock.flags.peer_may_hold_current = false;
+                superblock.flags.connected = false;
+            },
+            Some(Then::Alone),
+        );
+        self.notice(Level::Info, "going on alone: a new generation begins");
+        false
+    }
+
+    pub(super) fn generation_durable(&mut self) {
+        self.generation_pending = false;
+        self.writes_answer_alone();
+        self.pairs_answer_alone();
+        self.send_data_when_settled();
+    }
+}

@@ -1,0 +1,116 @@
+//! The disk's coming and going: marks at attach (D8, D13), what a failure means.
+
+use super::Node;
+use super::persist::Then;
+use super::replica::{Attached, Replica, bitmap_at_attach};
+use super::route::AfterFlush;
+use crate::event::{DiskImage, Event, Level, Output};
+use crate::message::Message;
+use crate::state::{DiskState, Role};
+use metadata::units::device_blocks;
+
+impl Node {
+    /// Takes a disk on. Order (D8): flush what a predecessor may have left in its cache, bits, marks, then use it.
+    pub(super) fn attach(&mut self, image: DiskImage) {
+        assert!(
+            matches!(self.replica, Replica::Diskless),
+            "invariant: a disk is attached to a diskless node"
+        );
+        let mut superblock = image.superblock.clone();
+        let size_bytes = match superblock.device_bytes {
+            0 => superblock.capacity_bytes,
+            agreed => agreed,
+        };
+        let (bitmap, all_ones) = bitmap_at_attach(&image, device_blocks(size_bytes));
+        if let Some(reason) = all_ones {
+            self.notice(Level::Warning, format!("everything counts as out of sync: {reason}"));
+        }
+        let crashed = superblock.flags.primary;
+        let unclean = !superblock.flags.bitmap_clean && superblock.attach_number > 0;
+        if unclean && superblock.boot_id != image.boot_id {
+            superblock.flags.lost_power = true;
+        }
+        superblock.flags.crashed_primary |= crashed;
+        superblock.logical_block_bytes =
+            superblock.logical_block_bytes.max(image.logical_block_bytes);
+        self.replica = Replica::Attaching(Box::new(Attached {
+            superblock,
+            layout: image.layout,
+            bitmap,
+            logical_block_bytes: image.logical_block_bytes,
+            zeroes_cheaply: image.zeroes_cheaply,
+        }));
+        self.disk_changed(DiskState::Diskless, DiskState::Attaching, "the disk is open");
+        self.attach_marks(image.boot_id);
+    }
+
+    fn attach_marks(&mut self, boot_id: [u8; 16]) {
+        // Pages carry the attach number, so it is raised before the first one is written.
+        self.persist_superblock(
+            |superblock| {
+                superblock.attach_number += 1;
+                superblock.boot_id = boot_id;
+                superblock.flags.bitmap_clean = false;
+            },
+            None,
+        );
+        self.persist_bitmap();
+        self.persist_superblock(|superblock| superblock.flags.primary = false, None);
+        self.flush_then(AfterFlush::Attach);
+    }
+
+    pub(super) fn attach_flushed(&mut self) {
+        self.persist_superblock(|_| {}, Some(Then::Attached));
+    }
+
+    pub(super) fn attached(&mut self) {
+        let Replica::Attaching(disk) = std::mem::take(&mut self.replica) else { return };
+        self.replica = Replica::Attached(disk);
+        let state = self.replica.state();
+        self.disk_changed(DiskState::Attaching, state, "its metadata say so");
+        self.connect();
+    }
+
+    /// The disk is given up. What it holds counts for nothing until it is attached again; a Primary cannot serve.
+    pub(super) fn disk_failed(&mut self, what: &str, errno: i32) {
+        let old = self.replica.state();
+        self.replica = match std::mem::take(&mut self.replica) {
+            Replica::Attached(disk) | Replica::Attaching(disk) | Replica::Failed(disk) => {
+                Replica::Failed(disk)
+            }
+            Replica::Diskless => Replica::Diskless,
+        };
+        if old <= DiskState::Failed {
+            return;
+        }
+        let reason = format!("a {what} failed with error {errno}");
+        self.disk_changed(old, DiskState::Failed, &reason);
+        self.notice(
+            Level::Error,
+            format!(
+                "the local disk is given up: {reason}; replace it, run 'blkrep down', 'blkrep create-md' and \
+                 'blkrep up' to copy everything from the peer"
+            ),
+        );
+        self.wish(Output::CloseDisk);
+        self.sync_stop();
+        if self.role == Role::Primary {
+            self.fail_everything();
+        }
+        self.send_state();
+    }
+
+    /// Tells the peer, if it is connected, what this node is now.
+    pub(super) fn send_state(&mut self) {
+        if self.peer.is_connected() {
+            let message = Message::State { role: self.role, disk: self.replica.state() };
+            self.send(message);
+        }
+    }
+
+    pub(super) fn disk_changed(&mut self, old: DiskState, new: DiskState, reason: &str) {
+        if old != new {
+            self.tell(Event::Disk { old, new, reason: reason.into() });
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The exchange of bitmaps and the durable start of a resync (D7, D9, D17).
+
+use super::Node;
+use super::peer::{Plan, Stage, With};
+use super::persist::Then;
+use super::verdict::is_full;
+use crate::generation::{End, begin_sync};
+use crate::ids::LinkId;
+use crate::message::Message;
+use crate::wire::BITMAP_RUNS_BYTES_MAX;
+use metadata::runs;
+use metadata::units::device_blocks;
+
+impl Node {
+    /// Sends the own bitmap and waits for the peer's; for a full sync all bits are set instead.
+    pub(super) fn begin_bitmaps(&mut self, with: With, plan: Plan) {
+        let old_replication = self.replication();
+        self.next_stage(Stage::Bitmaps { with, plan });
+        self.replication_changed(old_replication, "the handshake says so");
+        if is_full(plan.decision.verdict) {
+            if let Some(disk) = self.replica.writable() {
+                disk.bitmap.set_all();
+            }
+            self.bitmaps_united();
+        } else {
+            self.send_bitmap();
+        }
+    }
+
+    /// The own bitmap in pieces; the last one is marked.
+    pub(super) fn send_bitmap(&mut self) {
+        let Some(disk) = self.replica.attached() else { return };
+        let blocks = device_blocks(disk.size_bytes());
+        let mut pieces = Vec::new();
+        let mut from_block = 0;
+        loop {
+            let (encoded, next) = runs::encode(&disk.bitmap, from_block, BITMAP_RUNS_BYTES_MAX);
+            let last = next >= blocks;
+            pieces.push(Message::Bitmap { from_block, runs: encoded, last });
+            if last {
+                break;
+            }
+            from_block = next;
+        }
+        for piece in pieces {
+            self.send(piece);
+        }
+    }
+
+    /// A stretch of the peer's bitmap: united with the own one. Setting a bit early is harmless (D7).
+    pub(super) fn bitmap_received(&mut self, from_block: u64, encoded: &[u8], last: bool) {
+        let deadline = self.now.after(self.handshake_timeout());
+        let in_handshake = match self.peer.session.as_mut() {
+            Some(session) => {
+                session.stage_deadline = deadline;
+                matches!(session.stage, Stage::Bitmaps { .. })
+            }
+            None => return,
+        };
+        if !in_handshake && !self.is_sync_target() {
+            self.drop_session("a bitmap came out of turn");
+            return;
+        }
+        let Some(disk) = self.replica.writable() else { return };
+        let blocks = device_blocks(disk.size_bytes());
+        let bitmap = &mut disk.bitmap;
+        let decoded = runs::decode(encoded, from_block, blocks, |run| {
+            bitmap.set(run);
+        });
+        if let Err(error) = decoded {
+            self.drop_session(&format!("the peer's bitmap is damaged: {error}"));
+            return;
+        }
+        if !last {
+            return;
+        }
+        if in_handshake {
+            self.bitmaps_united();
+        } else {
+            self.sync_goes_on();
+        }
+    }
+
+    /// Both bitmaps are the same now. They go to stable storage before anything follows from them.
+    fn bitmaps_united(&mut self) {
+        let Some(session) = &mut self.peer.session else { return };
+        let Stage::Bitmaps { with, plan } = &session.stage else { return };
+        let (with, plan, link) = (with.clone(), *plan, session.link);
+        self.persist_bitmap();
+        match plan.end {
+            None => {
+                self.next_stage(Stage::Settling { with });
+                self.persist_superblock(
+                    |superblock| superblock.flags.connected = true,
+                    Some(Then::United(link)),
+                );
+            }
+            Some(End::Source) => {
+                self.next_stage(Stage::Starting { with, end: End::Source });
+                let drawn = self.entropy.generation();
+                self.persist_superblock(
+                    |superblock| {
+                        superblock.generations = begin_sync(
+                            superblock.generations,
+                            superblock.flags.bitmap_covers_history,
+                            drawn,
+                        );
+                        superblock.flags.connected = true;
+                        // G2: until the target has confirmed, it may be promoted on this very generation.
+                        superblock.flags.peer_may_hold_current |= plan.equal_currents;
+                    },
+                    Some(Then::SourceReady(link)),
+                );
+            }
+            Some(End::Target) => self.next_stage(Stage::Starting { with, end: End::Target }),
+        }
+    }
+
+    pub(super) fn united_durable(&mut self, link: LinkId) {
+        if self.is_session(link) {
+            self.finish_handshake(
+                "the handshake is over; bits are set and nothing says which data are right",
+            );
+        }
+    }
+
+    pub(super) fn source_ready(&mut self, link: LinkId) {
+        if !self.is_session(link) {
+            return;
+        }
+        let Some(disk) = self.replica.attached() else { return };
+        let sync_generation = disk.superblock.generations.bitmap;
+        self.send(Message::SyncStart { sync_generation });
+    }
+
+    /// The target: Inconsistent, and recognisable by the identifier of this resync, before the first byte comes (D9).
+    pub(super) fn sync_start_received(&mut self, sync_generation: u64) {
+        let Some(session) = &self.peer.session else { return };
+        let link = session.link;
+        if !matches!(session.stage, Stage::Starting { end: End::Target, .. }) {
+            self.drop_session("the start of a resync came out of turn");
+            return;
+        }
+        let old = self.replica.state();
+        self.persist_superblock(
+            |superblock| {
+                superblock.generations.current = Self::without_primary_bit(sync_generation);
+                superblock.flags.consistent = false;
+                superblock.flags.was_up_to_date = false;
+                superblock.flags.connected = true;
+                superblock.flags.peer_may_hold_current = false;
+            },
+            Some(Then::TargetReady(link)),
+        );
+        let new = self.replica.state();
+        self.disk_changed(old, new, "a resync begins");
+    }
+
+    pub(super) fn target_ready(&mut self, link: LinkId) {
+        if !self.is_session(link) {
+            return;
+        }
+        self.send(Message::SyncStarted);
+        self.sync_target_begin();
+        self.finish_handshake("a resync begins");
+        self.sync_pump();
+    }
+
+    pub(super) fn sync_started_received(&mut self) {
+        let Some(session) = &self.peer.session else { return };
+        if !matches!(session.stage, Stage::Starting { end: End::Source, .. }) {
+            self.drop_session("the confirmation of a resync came out of turn");
+            return;
+        }
+        self.persist_superblock(|superblock| superblock.flags.peer_may_hold_current = false, None);
+        self.sync_source_begin();
+        self.finish_handshake("a resync begins");
+    }
+}

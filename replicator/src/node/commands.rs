@@ -1,0 +1,147 @@
+//! Commands of the operator, and what the peer says once the session is up.
+
+use super::Node;
+use super::peer::{Intent, Stage};
+use super::promote::{RoleChange, state};
+use crate::event::{Answer, Command, Level, Output, Payload};
+use crate::ids::CommandId;
+use crate::message::Message;
+use crate::state::{DiskState, Role};
+
+impl Node {
+    pub(super) fn command(&mut self, id: CommandId, command: Command) {
+        let changes_role = match command {
+            Command::Primary { .. } | Command::Secondary => true,
+            Command::Connect | Command::Disconnect | Command::Down | Command::Status => false,
+        };
+        if changes_role && self.role_change != RoleChange::None {
+            self.answer(
+                id,
+                Err(state("a change of role is under way; try again when it is over".into())),
+            );
+            return;
+        }
+        match command {
+            Command::Connect => {
+                match self.peer.intent {
+                    // The disk is still being attached; connecting follows by itself.
+                    Intent::Waiting => {}
+                    Intent::Connect | Intent::StandAlone(_) if self.peer.session.is_some() => {}
+                    Intent::Connect | Intent::StandAlone(_) => self.connect(),
+                }
+                self.answer(id, Ok(()));
+            }
+            Command::Disconnect => self.disconnect(id),
+            Command::Primary { force } => self.promote(id, force),
+            Command::Secondary => self.demote(id),
+            Command::Down => self.leave(id),
+            Command::Status => {
+                let answer = Answer::Status(Box::new(self.status(self.now)));
+                self.wish(Output::Answer { command: id, answer });
+            }
+        }
+    }
+
+    pub(super) fn session_received(&mut self, message: Message, payload: Option<Payload>) {
+        self.heard();
+        let connected = self.peer.is_connected();
+        match (message, payload) {
+            (Message::Parameters(theirs), None) if self.expects_parameters() => {
+                self.parameters_received(theirs);
+            }
+            (Message::Data(theirs), None) if !connected => self.data_received(theirs),
+            (Message::Refuse(why), None) => {
+                let origin = crate::event::LinkOrigin::Dialled;
+                self.refused_by_peer(&why, origin);
+                self.drop_session(&why.text);
+            }
+            (Message::Bitmap { from_block, runs, last }, None) => {
+                self.bitmap_received(from_block, &runs, last);
+            }
+            (Message::SyncStart { sync_generation }, None) => {
+                self.sync_start_received(sync_generation)
+            }
+            (Message::SyncStarted, None) => self.sync_started_received(),
+            (Message::Ping { number }, None) => {
+                self.send_in(crate::event::Lane::Urgent, Message::Pong { number }, None);
+            }
+            (Message::Pong { .. }, None) => {}
+            (Message::Bye, None) => self.drop_session("the peer was told to disconnect"),
+            (message, payload) if connected => self.connected_received(message, payload),
+            (message, payload) => self.out_of_turn(&message, payload),
+        }
+    }
+
+    fn expects_parameters(&self) -> bool {
+        self.peer.session.as_ref().is_some_and(|session| matches!(session.stage, Stage::Parameters))
+    }
+
+    fn connected_received(&mut self, message: Message, payload: Option<Payload>) {
+        match (message, payload) {
+            (Message::Write { number, range, fua }, Some(payload)) => {
+                self.guest_write(number, range, fua, payload);
+            }
+            (Message::Zero { number, range, fua, may_unmap }, None) => {
+                self.guest_zero(number, range, fua, may_unmap);
+            }
+            (Message::WriteDone { number }, None) => self.write_done_received(number),
+            (Message::Flush { number }, None) => self.guest_flush(number),
+            (Message::FlushDone { number }, None) => self.flush_done_received(number),
+            (Message::PairDone { number }, None) => self.pair_done_received(number),
+            (Message::SyncRequest { number, range }, None) => {
+                self.sync_request_received(number, range)
+            }
+            (Message::SyncData { number, range }, Some(payload)) => {
+                self.sync_data_received(number, range, payload);
+            }
+            (Message::SyncUnreadable { number }, None) => self.sync_unreadable_received(number),
+            (Message::SyncWritten { number }, None) => self.sync_written_received(number),
+            (Message::SyncNoneLeft, None) => self.none_left_received(),
+            (Message::SyncNotYet, None) => {
+                self.notice(Level::Info, "the source has blocks that were not known here");
+            }
+            (Message::SyncGrant { generations }, None) => self.grant_received(generations),
+            (Message::SyncConfirm, None) => self.confirm_received(),
+            (Message::State { role, disk }, None) => self.state_received(role, disk),
+            (Message::PromoteAsk, None) => self.promote_ask_received(),
+            (Message::PromoteAnswer { refusal }, None) => self.promote_answer_received(refusal),
+            (message, payload) => self.out_of_turn(&message, payload),
+        }
+    }
+
+    fn out_of_turn(&mut self, message: &Message, payload: Option<Payload>) {
+        if let Some(payload) = payload {
+            self.wish(Output::Release(payload.buffer));
+        }
+        let kind = crate::wire::Kind::of(message);
+        self.drop_session(&format!("{kind:?} came out of turn"));
+    }
+
+    fn state_received(&mut self, role: Role, disk: DiskState) {
+        let had_data = self.peer.has_disk();
+        if let Some(peer) = self.peer.connected_mut() {
+            peer.role = role;
+            peer.promoting = false;
+        }
+        let disk = match disk {
+            DiskState::Failed | DiskState::Attaching => DiskState::Diskless,
+            other => other,
+        };
+        self.peer_disk_is(disk, "the peer says so");
+        if role == Role::Primary && self.role == Role::Primary {
+            self.refuse_session(crate::message::RefusalMessage {
+                code: crate::message::RefusalCode::TwoPrimaries,
+                text: "both nodes are Primary; run 'blkrep secondary' on one of them, then 'blkrep connect' on both"
+                    .into(),
+            });
+            return;
+        }
+        if had_data && !self.peer.has_disk() {
+            let old = self.replication();
+            self.sync_stop();
+            self.peer_data_lost();
+            self.replication_changed(old, "the peer's disk is gone");
+            self.resume_parked();
+        }
+    }
+}

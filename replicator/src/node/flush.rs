@@ -1,0 +1,315 @@
+//! Pairs of flushes: both disks at once, for clients (D3) and unasked (D4). A pair covers what was acknowledged
+//! before it was sent; when both are done, what it sealed is durable and may be cleared (D7).
+
+use super::Node;
+use super::Sync;
+use super::route::Purpose;
+use super::write::Gate;
+use crate::block_set::BlockSet;
+use crate::event::{IoOutcome, Output};
+use crate::ids::{Moment, RequestId};
+use crate::message::Message;
+use crate::timers::Timer;
+use metadata::units::{BLOCK_BYTES, BlockRange};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Written and not flushed: so much starts a pair unasked (D4).
+const UNFLUSHED_BLOCKS_MAX: u64 = (64 << 20) / BLOCK_BYTES;
+/// Written and not flushed: so long starts a pair unasked (D4).
+const UNFLUSHED_AGE_MAX: Duration = Duration::from_secs(5);
+/// Resynced and not flushed: so long starts a pair unasked (D7).
+const SYNC_WINDOW_AGE_MAX: Duration = Duration::from_secs(1);
+/// Pairs under way at once; further flushes share the next one.
+const PAIRS_OPEN_MAX: usize = 16;
+
+/// Who waits for a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiter {
+    Client(RequestId),
+    Demotion,
+}
+
+/// How far one of the two flushes is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    UnderWay,
+    Done,
+    /// That disk does not take part.
+    Missing,
+}
+
+#[derive(Debug)]
+struct Pair {
+    number: u64,
+    local: Half,
+    peer: Half,
+    unflushed: BlockSet,
+    to_clear: BlockSet,
+    waiters: Vec<Waiter>,
+}
+
+/// All pairs, and what the next one will seal.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    open: VecDeque<Pair>,
+    last_number: u64,
+    /// Wait for the end of a handshake, or for a free pair.
+    parked: Vec<Waiter>,
+    /// Copied to the target and not flushed on both since: cleared by the next pair (D7).
+    to_clear: BlockSet,
+    oldest_to_clear: Option<Moment>,
+    oldest_unflushed: Option<Moment>,
+}
+
+impl Pairs {
+    pub(super) fn sealed_runs(&self) -> Vec<BlockRange> {
+        self.open.iter().flat_map(|pair| pair.unflushed.runs().collect::<Vec<_>>()).collect()
+    }
+
+    pub(super) fn cancel_clear(&mut self, blocks: BlockRange) {
+        self.to_clear.remove(blocks);
+        for pair in &mut self.open {
+            pair.to_clear.remove(blocks);
+        }
+    }
+
+    /// Blocks whose bits fall with the next pairs.
+    pub(super) fn clearing_blocks(&self) -> u64 {
+        self.to_clear.count() + self.open.iter().map(|pair| pair.to_clear.count()).sum::<u64>()
+    }
+
+    pub(super) fn forget_clears(&mut self) {
+        self.to_clear = BlockSet::default();
+        self.oldest_to_clear = None;
+        for pair in &mut self.open {
+            pair.to_clear = BlockSet::default();
+        }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.open.is_empty() && self.parked.is_empty()
+    }
+}
+
+impl Node {
+    pub(super) fn client_flush(&mut self, request: RequestId) {
+        match self.gate() {
+            Gate::Fail => self.fail_request(request),
+            Gate::Hold => self.pairs.parked.push(Waiter::Client(request)),
+            Gate::Mirror | Gate::Alone => self.pair_begin(vec![Waiter::Client(request)]),
+        }
+    }
+
+    /// Starts a pair now, or lets the waiters share the next one.
+    pub(super) fn pair_begin(&mut self, waiters: Vec<Waiter>) {
+        if self.pairs.open.len() >= PAIRS_OPEN_MAX || self.peer.is_frozen() {
+            self.pairs.parked.extend(waiters);
+            return;
+        }
+        self.pairs.last_number += 1;
+        let number = self.pairs.last_number;
+        let mirrored = self.peer.has_disk();
+        let unflushed = std::mem::take(&mut self.unflushed);
+        let to_clear = std::mem::take(&mut self.pairs.to_clear);
+        self.pairs.oldest_unflushed = None;
+        self.pairs.oldest_to_clear = None;
+        let peer = if mirrored { Half::UnderWay } else { Half::Missing };
+        // The peer first: the longer way begins first.
+        if mirrored {
+            self.send(Message::Flush { number });
+            self.alive_work_began();
+        } else if !waiters.is_empty() && self.must_not_answer_on_old_generation(&waiters) {
+            self.begin_alone();
+        }
+        let io = self.io(Purpose::PairFlush(number));
+        self.wish(Output::DiskFlush { io });
+        self.pairs.open.push_back(Pair {
+            number,
+            local: Half::UnderWay,
+            peer,
+            unflushed,
+            to_clear,
+            waiters,
+        });
+    }
+
+    /// G2: a FLUSH alone begins a new generation, a clean demotion only with bits set.
+    fn must_not_answer_on_old_generation(&self, waiters: &[Waiter]) -> bool {
+        let client = waiters.iter().any(|waiter| match waiter {
+            Waiter::Client(_) => true,
+            Waiter::Demotion => false,
+        });
+        client || self.replica.attached().is_some_and(|disk| disk.bitmap.count() > 0)
+    }
+
+    pub(super) fn pair_local_done(&mut self, number: u64, outcome: IoOutcome) {
+        if let IoOutcome::Failed { errno } = outcome {
+            // A failed flush is never retried and never reported as success (D3).
+            self.disk_failed("flush", errno);
+            return;
+        }
+        if let Some(pair) = self.pair_mut(number) {
+            pair.local = Half::Done;
+            self.pair_check(number);
+        }
+    }
+
+    pub(super) fn flush_done_received(&mut self, number: u64) {
+        match self.pair_mut(number) {
+            Some(pair) if pair.peer == Half::UnderWay => {
+                pair.peer = Half::Done;
+                self.pair_check(number);
+            }
+            Some(_) | None => self.drop_session("the peer answered a flush that was not sent"),
+        }
+    }
+
+    fn pair_mut(&mut self, number: u64) -> Option<&mut Pair> {
+        self.pairs.open.iter_mut().find(|pair| pair.number == number)
+    }
+
+    fn pair_check(&mut self, number: u64) {
+        let Some(index) = self.pairs.open.iter().position(|pair| pair.number == number) else {
+            return;
+        };
+        let pair = &self.pairs.open[index];
+        let alone = match (pair.local, pair.peer) {
+            (Half::Done, Half::Done) => false,
+            (Half::Done, Half::Missing) => true,
+            (Half::UnderWay | Half::Missing, _) | (Half::Done, Half::UnderWay) => return,
+        };
+        let answers = !pair.waiters.is_empty();
+        if alone && answers {
+            let waiters = pair.waiters.clone();
+            if self.must_not_answer_on_old_generation(&waiters) && !self.begin_alone() {
+                return;
+            }
+        }
+        let Some(pair) = self.pairs.open.remove(index) else { return };
+        if !alone {
+            self.pair_clears(&pair);
+        }
+        for waiter in pair.waiters {
+            match waiter {
+                Waiter::Client(request) => self.wish(Output::Reply { request, result: Ok(()) }),
+                Waiter::Demotion => self.demote_flushed(),
+            }
+        }
+        self.flushes_resume();
+        self.demote_when_quiet();
+        self.sync_source_idle();
+    }
+
+    /// Both disks have flushed what this pair sealed: its copied blocks are in sync (D7).
+    fn pair_clears(&mut self, pair: &Pair) {
+        if let Some(disk) = self.replica.writable() {
+            for run in pair.to_clear.runs() {
+                disk.bitmap.clear(run);
+            }
+        }
+        if matches!(self.sync, Sync::Source(_)) {
+            self.send(Message::PairDone { number: pair.number });
+        }
+    }
+
+    pub(super) fn flushes_resume(&mut self) {
+        if self.pairs.parked.is_empty() || self.pairs.open.len() >= PAIRS_OPEN_MAX {
+            return;
+        }
+        let waiters = std::mem::take(&mut self.pairs.parked);
+        match self.gate() {
+            Gate::Hold => self.pairs.parked = waiters,
+            Gate::Mirror | Gate::Alone => self.pair_begin(waiters),
+            Gate::Fail => self.waiters_fail(waiters),
+        }
+    }
+
+    pub(super) fn pairs_lose_peer(&mut self) {
+        self.pairs.forget_clears();
+        let numbers: Vec<u64> = self
+            .pairs
+            .open
+            .iter_mut()
+            .filter(|pair| pair.peer != Half::Missing)
+            .map(|pair| {
+                pair.peer = Half::Missing;
+                pair.unflushed = BlockSet::default();
+                pair.number
+            })
+            .collect();
+        for number in numbers {
+            self.pair_check(number);
+        }
+    }
+
+    pub(super) fn pairs_answer_alone(&mut self) {
+        let numbers: Vec<u64> = self.pairs.open.iter().map(|pair| pair.number).collect();
+        for number in numbers {
+            self.pair_check(number);
+        }
+    }
+
+    pub(super) fn flushes_fail(&mut self) {
+        let mut waiters = std::mem::take(&mut self.pairs.parked);
+        for pair in std::mem::take(&mut self.pairs.open) {
+            waiters.extend(pair.waiters);
+        }
+        self.waiters_fail(waiters);
+    }
+
+    fn waiters_fail(&mut self, waiters: Vec<Waiter>) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::Client(request) => self.fail_request(request),
+                Waiter::Demotion => self.demote_failed("the local disk failed"),
+            }
+        }
+    }
+
+    /// Something was acknowledged that is not flushed; sees to it that it will be before long (D4).
+    pub(super) fn flush_soon(&mut self) {
+        let first = *self.pairs.oldest_unflushed.get_or_insert(self.now);
+        if self.unflushed.count() >= UNFLUSHED_BLOCKS_MAX {
+            self.flush_unasked();
+        } else {
+            self.timers.set_once(Timer::Flush, first.after(UNFLUSHED_AGE_MAX));
+        }
+    }
+
+    /// The target has written these blocks: they are in sync once both have flushed.
+    pub(super) fn clear_after_flush(&mut self, blocks: BlockRange) {
+        self.pairs.to_clear.insert(blocks);
+        let first = *self.pairs.oldest_to_clear.get_or_insert(self.now);
+        if self.pairs.to_clear.count() >= UNFLUSHED_BLOCKS_MAX {
+            self.flush_unasked();
+        }
+        let due = first.after(SYNC_WINDOW_AGE_MAX);
+        if self.timers.deadline(Timer::Flush).is_none_or(|set| set > due) {
+            self.timers.set(Timer::Flush, due);
+        }
+    }
+
+    /// One unasked pair at a time, while writes go on.
+    pub(super) fn flush_unasked(&mut self) {
+        let nothing = self.unflushed.is_empty() && self.pairs.to_clear.is_empty();
+        if !nothing && self.pairs.open.is_empty() && self.peer.has_disk() && !self.peer.is_frozen()
+        {
+            self.pair_begin(Vec::new());
+        }
+    }
+
+    pub(super) fn flush_due(&mut self) {
+        self.flush_unasked();
+        let next = [
+            self.pairs.oldest_unflushed.map(|first| first.after(UNFLUSHED_AGE_MAX)),
+            self.pairs.oldest_to_clear.map(|first| first.after(SYNC_WINDOW_AGE_MAX)),
+        ];
+        if let Some(due) = next.into_iter().flatten().min()
+            && self.peer.has_disk()
+        {
+            // A pair is under way; what has come since waits for the next one.
+            self.timers.set(Timer::Flush, due.max(self.now.after(SYNC_WINDOW_AGE_MAX / 4)));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Leaving: disconnect, and the clean detach at the end (D13).
+
+use super::Node;
+use super::peer::Intent;
+use super::persist::Then;
+use super::promote::{RoleChange, state};
+use super::route::AfterFlush;
+use crate::event::Output;
+use crate::ids::CommandId;
+use crate::message::{Message, RefusalCode, RefusalMessage};
+use crate::state::{DiskState, Role};
+
+impl Node {
+    pub(super) fn disconnect(&mut self, command: CommandId) {
+        self.disconnect_now();
+        self.answer(command, Ok(()));
+    }
+
+    fn disconnect_now(&mut self) {
+        if matches!(self.peer.intent, Intent::StandAlone(_)) {
+            return;
+        }
+        self.send(Message::Bye);
+        self.peer.refusal = None;
+        self.stand_alone(RefusalMessage {
+            code: RefusalCode::StandAlone,
+            text: format!(
+                "{} was told to disconnect; run 'blkrep connect' there",
+                self.settings.my_name()
+            ),
+        });
+    }
+
+    pub(super) fn leave(&mut self, command: CommandId) {
+        if self.role == Role::Primary || self.role_change != RoleChange::None {
+            let text = "this node is Primary; run 'blkrep secondary' first".to_owned();
+            self.answer(command, Err(state(text)));
+            return;
+        }
+        if let Some(earlier) = self.leaving.replace(command) {
+            self.answer(earlier, Ok(()));
+        }
+        self.disconnect_now();
+        self.leave_when_quiet();
+    }
+
+    /// Detaches when nothing is under way any more; a disk that was given up is simply left.
+    pub(super) fn leave_when_quiet(&mut self) {
+        if self.leaving.is_none() || self.guest.is_busy() || !self.persist.is_idle() {
+            return;
+        }
+        if self.replica.state() <= DiskState::Failed {
+            self.left();
+        } else if self.replica.attached().is_some() && !self.leave_begun {
+            self.leave_begun = true;
+            self.flush_then(AfterFlush::Leave);
+        }
+    }
+
+    pub(super) fn leave_flushed(&mut self) {
+        self.persist_bitmap();
+        let digest = self.replica.attached().map_or(0, |disk| disk.bitmap.digest());
+        self.persist_superblock(
+            |superblock| {
+                superblock.flags.bitmap_clean = true;
+                superblock.bitmap_digest = digest;
+            },
+            Some(Then::Left),
+        );
+    }
+
+    pub(super) fn left(&mut self) {
+        if let Some(command) = self.leaving.take() {
+            self.replica = super::replica::Replica::Diskless;
+            self.wish(Output::CloseDisk);
+            self.answer(command, Ok(()));
+            self.wish(Output::Stop);
+        }
+    }
+}

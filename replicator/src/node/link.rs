@@ -1,0 +1,292 @@
+//! Links from the first byte to the last: dialling, who is let in, refusals, the end of a session.
+
+use super::Node;
+use super::peer::{CANDIDATES_MAX, Candidate, Intent, Session, Stage, Step, dialled_by_first};
+use crate::event::{CloseHow, Event, Lane, Level, LinkOrigin, Output, Payload};
+use crate::ids::LinkId;
+use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
+use crate::message::{RefusalCode, RefusalMessage};
+use crate::state::ConnectionState;
+use crate::timers::Timer;
+use std::time::Duration;
+
+/// Pause before the next dial after the peer said that it is busy: its I/O will have returned soon.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// A handshake that makes no progress for so many `timeout`s is given up.
+const HANDSHAKE_TIMEOUTS: u32 = 2;
+
+impl Node {
+    /// Wants the peer from now on.
+    pub(super) fn connect(&mut self) {
+        let old = self.peer.connection_state();
+        self.peer.intent = Intent::Connect;
+        self.peer.refusal = None;
+        self.connection_changed(old, "asked to connect");
+        self.timers.set(Timer::Dial, self.now);
+    }
+
+    pub(super) fn dial_due(&mut self) {
+        if self.peer.session.is_some() || !matches!(self.peer.intent, Intent::Connect) {
+            return;
+        }
+        if !self.peer.dialling {
+            self.peer.dialling = true;
+            self.wish(Output::Dial);
+        }
+        self.timers.set(Timer::Dial, self.now.after(self.settings.net.connect_int));
+    }
+
+    pub(super) fn dial_failed(&mut self, reason: &str) {
+        self.peer.dialling = false;
+        // The first failure after a success is worth a line; the rest only repeats it.
+        if self.peer.refusal.as_deref() != Some(reason) {
+            self.peer.refusal = Some(reason.into());
+        }
+    }
+
+    pub(super) fn link_up(&mut self, link: LinkId, origin: LinkOrigin) {
+        if origin == LinkOrigin::Dialled {
+            self.peer.dialling = false;
+        }
+        match &self.peer.intent {
+            Intent::Waiting => {
+                let busy = RefusalMessage {
+                    code: RefusalCode::Busy,
+                    text: format!("{} is still starting", self.settings.my_name()),
+                };
+                self.turn_away(link, busy);
+                return;
+            }
+            Intent::StandAlone(why) => {
+                let why = why.clone();
+                self.turn_away(link, why);
+                return;
+            }
+            Intent::Connect => {}
+        }
+        if self.peer.candidates.len() >= CANDIDATES_MAX {
+            let oldest = self.peer.candidates.remove(0);
+            self.wish(Output::CloseLink { link: oldest.link, how: CloseHow::Abort });
+        }
+        let hello = Hello {
+            version_min: PROTOCOL_VERSION_MIN,
+            version_max: PROTOCOL_VERSION_MAX,
+            node: self.settings.me,
+            node_name: self.settings.my_name().into(),
+            resource: self.settings.resource.clone(),
+            nonce: self.entropy.bytes(),
+            secret: self.settings.secret.is_some(),
+        };
+        self.send_on(link, Message::Hello(hello.clone()));
+        let opened = self.now;
+        self.peer.candidates.push(Candidate {
+            link,
+            origin,
+            opened,
+            my_hello: hello,
+            step: Step::Hello,
+        });
+        self.timers.set_once(Timer::Handshake, self.now.after(self.handshake_timeout()));
+    }
+
+    pub(super) fn handshake_timeout(&self) -> Duration {
+        self.settings.net.timeout * HANDSHAKE_TIMEOUTS
+    }
+
+    /// Gives up every candidate and every half handshake that has made no progress in time.
+    pub(super) fn handshake_overdue(&mut self) {
+        let limit = self.handshake_timeout();
+        let (late, rest): (Vec<Candidate>, Vec<Candidate>) =
+            std::mem::take(&mut self.peer.candidates)
+                .into_iter()
+                .partition(|candidate| self.now.since(candidate.opened) >= limit);
+        self.peer.candidates = rest;
+        for candidate in late {
+            self.wish(Output::CloseLink { link: candidate.link, how: CloseHow::Abort });
+        }
+        if self.peer.in_handshake()
+            && self.peer.session.as_ref().is_some_and(|session| session.stage_deadline <= self.now)
+        {
+            self.drop_session("the handshake took too long");
+        }
+        if !self.peer.candidates.is_empty() || self.peer.in_handshake() {
+            self.timers.set(Timer::Handshake, self.now.after(limit / 4));
+        }
+    }
+
+    pub(super) fn received(&mut self, link: LinkId, message: Message, payload: Option<Payload>) {
+        if let Some(index) =
+            self.peer.candidates.iter().position(|candidate| candidate.link == link)
+        {
+            self.candidate_received(index, message);
+            return;
+        }
+        if self.peer.session.as_ref().is_some_and(|session| session.link == link) {
+            self.session_received(message, payload);
+        } else if let Some(payload) = payload {
+            self.wish(Output::Release(payload.buffer));
+        }
+    }
+
+    pub(super) fn link_down(&mut self, link: LinkId, reason: &str) {
+        if let Some(index) =
+            self.peer.candidates.iter().position(|candidate| candidate.link == link)
+        {
+            self.peer.candidates.remove(index);
+            self.redial_soon();
+        } else if self.peer.session.as_ref().is_some_and(|session| session.link == link) {
+            self.session_ended(reason);
+        }
+    }
+
+    /// The candidate has proved what it had to. Lets it in unless another link must stay (D15).
+    pub(super) fn admit(&mut self, link: LinkId, origin: LinkOrigin) {
+        let me = self.settings.me;
+        if let Some(session) = &self.peer.session {
+            let crossing = self.peer.in_handshake() && session.origin != origin;
+            if crossing && dialled_by_first(me, session.origin) {
+                self.turn_away(link, self.busy("another link of the same attempt stays"));
+                return;
+            }
+            self.drop_session("replaced by a new connection");
+        }
+        if self.guest.is_busy() {
+            self.turn_away(link, self.busy("I/O of the previous connection is still under way"));
+            return;
+        }
+        self.peer.session = Some(Session {
+            link,
+            origin,
+            stage: Stage::Parameters,
+            heard: self.now,
+            ping_sent: None,
+            pings: 0,
+            stage_deadline: self.now.after(self.handshake_timeout()),
+        });
+        self.timers.set(Timer::Handshake, self.now.after(self.handshake_timeout()));
+        self.timers.stop(Timer::Dial);
+        self.send_parameters();
+    }
+
+    fn busy(&self, why: &str) -> RefusalMessage {
+        RefusalMessage {
+            code: RefusalCode::Busy,
+            text: format!("{} is busy: {why}", self.settings.my_name()),
+        }
+    }
+
+    /// Says no on a link and closes it; this node's own intent stays as it is.
+    pub(super) fn turn_away(&mut self, link: LinkId, why: RefusalMessage) {
+        self.send_on(link, Message::Refuse(why));
+        self.wish(Output::CloseLink { link, how: CloseHow::AfterSending });
+    }
+
+    /// The peer, or something in its place, said no.
+    pub(super) fn refused_by_peer(&mut self, why: &RefusalMessage, origin: LinkOrigin) {
+        let text = format!("{} refuses: {}", self.settings.peer_name(), why.text);
+        if why.code.is_passing() {
+            self.peer.refusal = Some(text);
+            if why.code == RefusalCode::Busy {
+                self.timers.set(Timer::Dial, self.now.after(BUSY_PAUSE));
+            }
+            return;
+        }
+        self.notice(Level::Error, text.clone());
+        self.peer.refusal = Some(text.clone());
+        // Whoever dials us proves nothing by a refusal; whom we dialled is where the peer should be.
+        if origin == LinkOrigin::Dialled || self.peer.session.is_some() {
+            self.stand_alone(RefusalMessage { code: why.code, text });
+        }
+    }
+
+    /// This node says no for good: the peer is told, and an operator is needed.
+    pub(super) fn refuse_session(&mut self, why: RefusalMessage) {
+        let Some(session) = self.peer.session.take() else { return };
+        self.turn_away(session.link, why.clone());
+        self.notice(Level::Error, why.text.clone());
+        self.peer.refusal = Some(why.text.clone());
+        self.stand_alone(why);
+        self.after_session();
+    }
+
+    /// Stays alone until told otherwise.
+    pub(super) fn stand_alone(&mut self, why: RefusalMessage) {
+        let old = self.peer.connection_state();
+        let reason = why.text.clone();
+        self.peer.intent = Intent::StandAlone(why);
+        self.timers.stop(Timer::Dial);
+        for candidate in std::mem::take(&mut self.peer.candidates) {
+            self.wish(Output::CloseLink { link: candidate.link, how: CloseHow::AfterSending });
+        }
+        if let Some(session) = &self.peer.session {
+            self.wish(Output::CloseLink { link: session.link, how: CloseHow::AfterSending });
+            self.session_ended(&reason);
+        }
+        self.connection_changed(old, &reason);
+    }
+
+    /// Resets the session's link; nothing more of it is read (D15).
+    pub(super) fn drop_session(&mut self, reason: &str) {
+        if let Some(session) = &self.peer.session {
+            self.wish(Output::CloseLink { link: session.link, how: CloseHow::Abort });
+            self.session_ended(reason);
+        }
+    }
+
+    /// The session is over, for whatever reason. Everything that hung on it is settled here, in this order.
+    pub(super) fn session_ended(&mut self, reason: &str) {
+        let old = self.peer.connection_state();
+        let had_data = self.peer.has_disk();
+        let old_disk = self.peer.disk();
+        let old_replication = self.replication();
+        let Some(_ended) = self.peer.session.take() else { return };
+        self.sync_stop();
+        if had_data {
+            self.peer_data_lost();
+        }
+        self.connection_changed(old, reason);
+        let new_disk = self.peer.disk();
+        if old_disk != new_disk {
+            self.tell(Event::PeerDisk { old: old_disk, new: new_disk, reason: reason.into() });
+        }
+        self.replication_changed(old_replication, reason);
+        self.after_session();
+    }
+
+    fn after_session(&mut self) {
+        self.timers.stop(Timer::Alive);
+        self.redial_soon();
+        self.role_change_without_peer();
+        self.resume_parked();
+        self.leave_when_quiet();
+    }
+
+    fn redial_soon(&mut self) {
+        if matches!(self.peer.intent, Intent::Connect) && self.peer.session.is_none() {
+            self.timers.set_once(Timer::Dial, self.now.after(BUSY_PAUSE));
+        }
+    }
+
+    pub(super) fn connection_changed(&mut self, old: ConnectionState, reason: &str) {
+        let new = self.peer.connection_state();
+        if old != new {
+            self.tell(Event::Connection { old, new, reason: reason.into() });
+        }
+    }
+
+    /// Sends on the session, in the one FIFO.
+    pub(super) fn send(&mut self, message: Message) {
+        self.send_in(Lane::Fifo, message, None);
+    }
+
+    pub(super) fn send_in(&mut self, lane: Lane, message: Message, payload: Option<Payload>) {
+        if let Some(session) = &self.peer.session {
+            let link = session.link;
+            self.wish(Output::Send { link, message, payload, lane });
+        }
+    }
+
+    pub(super) fn send_on(&mut self, link: LinkId, message: Message) {
+        self.wish(Output::Send { link, message, payload: None, lane: Lane::Fifo });
+    }
+}

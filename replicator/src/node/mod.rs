@@ -1,0 +1,192 @@
+//! The node: owns every part of the engine and routes what happens to the flow that deals with it.
+//!
+//! Each file below is one flow; the parts that they share (lock table, windows, verdicts, ...) are in the crate's
+//! root with unit tests of their own.
+
+mod alive;
+mod alone;
+mod attach;
+mod bitmaps;
+mod commands;
+mod demote;
+mod flush;
+mod greet;
+mod guest;
+mod leave;
+mod link;
+mod peer;
+mod persist;
+mod picture;
+mod progress;
+mod promote;
+mod read;
+mod replica;
+mod route;
+mod sync_end;
+mod sync_source;
+mod sync_target;
+mod verdict;
+mod write;
+
+use crate::block_set::BlockSet;
+use crate::entropy::Entropy;
+use crate::event::{Event, Input, Level, Output};
+use crate::ids::{CommandId, IoId, Moment};
+use crate::overlap::Overlap;
+use crate::settings::Settings;
+use crate::slab::Slab;
+use crate::state::Role;
+use crate::status::Counters;
+use crate::timers::{Timer, Timers};
+use flush::Pairs;
+use guest::Guest;
+use peer::Peer;
+use persist::Persist;
+use promote::RoleChange;
+use replica::Replica;
+use route::Purpose;
+use std::collections::VecDeque;
+use sync_source::Source;
+use sync_target::Target;
+use write::Writes;
+
+/// What the replicas are doing to get in sync, from this node's side.
+#[derive(Debug)]
+enum Sync {
+    Idle,
+    Source(Source),
+    Target(Target),
+}
+
+/// One node of the pair. Deterministic: the same inputs at the same moments give the same outputs.
+#[derive(Debug)]
+pub struct Node {
+    settings: Settings,
+    entropy: Entropy,
+    now: Moment,
+    out: VecDeque<Output>,
+    ios: Slab<Purpose>,
+    timers: Timers,
+    persist: Persist,
+    replica: Replica,
+    peer: Peer,
+    role: Role,
+    role_change: RoleChange,
+    leaving: Option<CommandId>,
+    leave_begun: bool,
+    clients: u32,
+    writes: Writes,
+    reads_open: u32,
+    overlap: Overlap,
+    pairs: Pairs,
+    /// Completed on both disks, not flushed there yet (D4).
+    unflushed: BlockSet,
+    /// The new generation is on its way to the disk; nothing is acknowledged alone before (G2).
+    generation_pending: bool,
+    guest: Guest,
+    sync: Sync,
+    sync_buffers: Vec<crate::ids::BufferId>,
+    counters: Counters,
+}
+
+impl Node {
+    /// A node without a disk yet. `seed` must come from the operating system's entropy (in the simulator: from the
+    /// run's seed); nonces and identifiers are drawn from it.
+    #[must_use]
+    pub fn new(settings: Settings, seed: [u8; 32]) -> Self {
+        Self {
+            settings,
+            entropy: Entropy::new(seed),
+            now: Moment::default(),
+            out: VecDeque::new(),
+            ios: Slab::new(),
+            timers: Timers::default(),
+            persist: Persist::default(),
+            replica: Replica::default(),
+            peer: Peer::default(),
+            role: Role::Secondary,
+            role_change: RoleChange::None,
+            leaving: None,
+            leave_begun: false,
+            clients: 0,
+            writes: Writes::default(),
+            reads_open: 0,
+            overlap: Overlap::default(),
+            pairs: Pairs::default(),
+            unflushed: BlockSet::default(),
+            generation_pending: false,
+            guest: Guest::default(),
+            sync: Sync::Idle,
+            sync_buffers: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes in what happened. `now` must never go back.
+    ///
+    /// # Panics
+    /// When one of the engine's own invariants is broken: a replica that broke its rules must not go on writing.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        assert!(now >= self.now, "invariant: time does not go back");
+        self.now = now;
+        match input {
+            Input::DiskOpened(image) => self.attach(*image),
+            Input::SyncBuffer(buffer) => {
+                self.sync_buffers.push(buffer);
+                self.sync_read_more();
+            }
+            Input::Request { id, op } => self.request(id, op),
+            Input::Clients(count) => self.clients = count,
+            Input::DiskDone { io, outcome } => self.disk_done(io, outcome),
+            Input::MetadataDone { io, outcome } => self.metadata_done(io, outcome),
+            Input::LinkUp { link, origin } => self.link_up(link, origin),
+            Input::DialFailed { reason } => self.dial_failed(&reason),
+            Input::Received { link, message, payload } => self.received(link, message, payload),
+            Input::LinkDown { link, reason } => self.link_down(link, &reason),
+            Input::Command { id, command } => self.command(id, command),
+            Input::Timer => {}
+        }
+        while let Some(timer) = self.timers.next_due(now) {
+            self.timer_due(timer);
+        }
+        self.run_durable();
+    }
+
+    /// The next wish, in the order in which they must be carried out.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call again with `Input::Timer` if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.timers.next_deadline()
+    }
+
+    fn timer_due(&mut self, timer: Timer) {
+        match timer {
+            Timer::Dial => self.dial_due(),
+            Timer::Handshake => self.handshake_overdue(),
+            Timer::Alive => self.alive_due(),
+            Timer::RoleChange => self.role_change_overdue(),
+            Timer::Flush => self.flush_due(),
+            Timer::SyncRate => self.sync_pump(),
+        }
+    }
+
+    fn wish(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    fn io(&mut self, purpose: Purpose) -> IoId {
+        IoId(self.ios.insert(purpose))
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn notice(&mut self, level: Level, text: impl Into<String>) {
+        self.tell(Event::Notice { level, text: text.into() });
+    }
+}

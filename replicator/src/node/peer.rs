@@ -1,0 +1,222 @@
+//! What is known of the peer and of the links to it.
+
+use crate::event::LinkOrigin;
+use crate::generation::{Decision, End};
+use crate::ids::{LinkId, Moment, NodeIndex};
+use crate::message::{DataStatement, Hello, Parameters, RefusalMessage};
+use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
+use crate::window::Window;
+
+/// Links that have not proved anything yet; more are turned away.
+pub(super) const CANDIDATES_MAX: usize = 8;
+
+/// Everything about the peer.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) intent: Intent,
+    /// Links before authentication.
+    pub(super) candidates: Vec<Candidate>,
+    /// The one link that has been admitted.
+    pub(super) session: Option<Session>,
+    /// A dial is under way.
+    pub(super) dialling: bool,
+    /// Why the last attempt was refused, in words for status.
+    pub(super) refusal: Option<String>,
+    /// The last known state of the peer's disk while it is away.
+    pub(super) disk_when_away: Option<DiskState>,
+}
+
+/// What this node wants.
+#[derive(Debug, Default)]
+pub(super) enum Intent {
+    /// Not yet: the disk is being attached.
+    #[default]
+    Waiting,
+    /// To be connected.
+    Connect,
+    /// To be left alone; whoever dials is told this.
+    StandAlone(RefusalMessage),
+}
+
+/// A link that may or may not be the peer.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) link: LinkId,
+    pub(super) origin: LinkOrigin,
+    pub(super) opened: Moment,
+    /// What was sent on it.
+    pub(super) my_hello: Hello,
+    pub(super) step: Step,
+}
+
+/// How far a candidate is.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Waits for the peer's `Hello`.
+    Hello,
+    /// Waits for its proof.
+    Proof { their_hello: Hello },
+}
+
+/// The admitted link.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) link: LinkId,
+    pub(super) origin: LinkOrigin,
+    pub(super) stage: Stage,
+    pub(super) heard: Moment,
+    pub(super) ping_sent: Option<Moment>,
+    pub(super) pings: u64,
+    /// The handshake's next step is due by then.
+    pub(super) stage_deadline: Moment,
+}
+
+/// How far the session is. What a stage has learnt is in it; nothing else may be asked for.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Own `Parameters` are sent.
+    Parameters,
+    /// The parameters agree; own `Data` wait for a generation that is on its way to the disk. The peer's may come
+    /// first.
+    Settled { with: With, theirs: Option<DataStatement> },
+    /// Own `Data` are sent and frozen (G1).
+    Data { with: With, mine: DataStatement },
+    /// Bitmaps are being exchanged.
+    Bitmaps { with: With, plan: Plan },
+    /// The source's identifier is on its way to both disks.
+    Starting { with: With, end: End },
+    /// The outcome is being made durable; nothing is copied.
+    Settling { with: With },
+    /// The handshake is over.
+    Connected(Connected),
+}
+
+/// What was learnt before the data were looked at.
+#[derive(Debug, Clone)]
+pub(super) struct With {
+    pub(super) parameters: Parameters,
+    pub(super) data: Option<DataStatement>,
+}
+
+/// What follows the exchange of bitmaps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) decision: Decision,
+    /// None: only unite them.
+    pub(super) end: Option<End>,
+    /// The currents were equal when it began (G2).
+    pub(super) equal_currents: bool,
+}
+
+/// A finished handshake.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) window: Window,
+    pub(super) role: Role,
+    pub(super) disk: DiskState,
+    pub(super) zeroes_cheaply: bool,
+    /// It asked to become Primary and was given consent; until it says that it is.
+    pub(super) promoting: bool,
+}
+
+impl Peer {
+    pub(super) fn connected(&self) -> Option<&Connected> {
+        match &self.session.as_ref()?.stage {
+            Stage::Connected(connected) => Some(connected),
+            Stage::Parameters
+            | Stage::Settled { .. }
+            | Stage::Data { .. }
+            | Stage::Bitmaps { .. }
+            | Stage::Starting { .. }
+            | Stage::Settling { .. } => None,
+        }
+    }
+
+    pub(super) fn connected_mut(&mut self) -> Option<&mut Connected> {
+        match &mut self.session.as_mut()?.stage {
+            Stage::Connected(connected) => Some(connected),
+            Stage::Parameters
+            | Stage::Settled { .. }
+            | Stage::Data { .. }
+            | Stage::Bitmaps { .. }
+            | Stage::Starting { .. }
+            | Stage::Settling { .. } => None,
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected().is_some()
+    }
+
+    /// True when the peer's disk takes writes: it is connected and has one.
+    pub(super) fn has_disk(&self) -> bool {
+        self.connected().is_some_and(|connected| connected.disk >= DiskState::Inconsistent)
+    }
+
+    /// A handshake is between its first step and its end.
+    pub(super) fn in_handshake(&self) -> bool {
+        self.session.is_some() && !self.is_connected()
+    }
+
+    /// True from the moment the own data statement is settled to be sent until the outcome is durable: what would
+    /// need a rotation waits (G1), and what is written is mirrored afterwards (D17).
+    pub(super) fn is_frozen(&self) -> bool {
+        match self.session.as_ref().map(|session| &session.stage) {
+            None | Some(Stage::Parameters | Stage::Settled { .. } | Stage::Connected(_)) => false,
+            Some(
+                Stage::Data { .. }
+                | Stage::Bitmaps { .. }
+                | Stage::Starting { .. }
+                | Stage::Settling { .. },
+            ) => true,
+        }
+    }
+
+    pub(super) fn connection_state(&self) -> ConnectionState {
+        match (&self.intent, self.is_connected()) {
+            (_, true) => ConnectionState::Connected,
+            (Intent::StandAlone(_), false) => ConnectionState::StandAlone,
+            (Intent::Waiting, false) => ConnectionState::Unconnected,
+            (Intent::Connect, false) => ConnectionState::Connecting,
+        }
+    }
+
+    pub(super) fn role(&self) -> Option<Role> {
+        self.connected().map(|connected| connected.role)
+    }
+
+    pub(super) fn disk(&self) -> DiskState {
+        self.connected().map_or(self.disk_when_away.unwrap_or(DiskState::DUnknown), |c| c.disk)
+    }
+
+    pub(super) fn handshake_replication(&self) -> ReplicationState {
+        match self.session.as_ref().map(|session| &session.stage) {
+            Some(
+                Stage::Bitmaps { plan: Plan { end: Some(end), .. }, .. }
+                | Stage::Starting { end, .. },
+            ) => match end {
+                End::Source => ReplicationState::WFBitMapS,
+                End::Target => ReplicationState::WFBitMapT,
+            },
+            None
+            | Some(
+                Stage::Parameters
+                | Stage::Settled { .. }
+                | Stage::Data { .. }
+                | Stage::Bitmaps { .. }
+                | Stage::Settling { .. }
+                | Stage::Connected(_),
+            ) => ReplicationState::Off,
+        }
+    }
+}
+
+/// True when the first node in configured order dialled: the link that stays when two dials cross (D15).
+pub(super) fn dialled_by_first(me: NodeIndex, origin: LinkOrigin) -> bool {
+    match (me, origin) {
+        (NodeIndex::First, LinkOrigin::Dialled) | (NodeIndex::Second, LinkOrigin::Accepted) => true,
+        (NodeIndex::First, LinkOrigin::Accepted) | (NodeIndex::Second, LinkOrigin::Dialled) => {
+            false
+        }
+    }
+}

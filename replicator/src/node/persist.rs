@@ -1,0 +1,148 @@
+//! Metadata on their way to the disk, and what may go on when they are durable.
+
+use super::Node;
+use super::replica::Attached;
+use super::route::Purpose;
+use crate::event::{IoOutcome, Output};
+use crate::ids::{IoId, LinkId};
+use metadata::bitmap::Bitmap;
+use metadata::superblock::{SUPERBLOCK_COPIES, Superblock};
+use metadata::units::PAGE_BYTES;
+use std::collections::VecDeque;
+
+/// Pages of the bitmap that go into one write.
+const BITMAP_PAGES_PER_WRITE: usize = 64;
+
+/// What waits for metadata to be durable. Those of a connection name its link: after its end they are void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The marks of the attachment.
+    Attached,
+    /// The new generation of a Primary alone (G2).
+    Alone,
+    /// The primary mark (D8).
+    Promoted,
+    /// The primary mark is off.
+    Demoted,
+    /// Both nodes have the same data (G1: no sync).
+    InSync(LinkId),
+    /// The united bitmap, no copy asked for.
+    United(LinkId),
+    /// The source's identifier of the resync.
+    SourceReady(LinkId),
+    /// The target's Inconsistent, the identifier and the united bitmap (D9).
+    TargetReady(LinkId),
+    /// The mark that the peer may hold the current generation (G2).
+    Granted(LinkId),
+    /// The target's new generation and UpToDate, in one write (D9).
+    Adopted(LinkId),
+    /// The bitmap and the mark of a clean detach.
+    Left,
+}
+
+/// The queue of metadata writes. They are carried out in order, so the last one says it for all.
+#[derive(Debug, Default)]
+pub(super) struct Persist {
+    under_way: VecDeque<IoId>,
+    durable: VecDeque<Then>,
+}
+
+impl Persist {
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+}
+
+impl Node {
+    /// Changes the superblock and writes both copies, one after the other (D13); `then` waits for the second.
+    /// Without a disk that can be written nothing happens.
+    pub(super) fn persist_superblock(
+        &mut self,
+        change: impl FnOnce(&mut Superblock),
+        then: Option<Then>,
+    ) {
+        let Some(disk) = self.replica.writable() else { return };
+        change(&mut disk.superblock);
+        disk.superblock.sequence += 1;
+        let copies: Vec<(u64, Vec<u8>)> = (0..SUPERBLOCK_COPIES)
+            .map(|copy| {
+                let page = disk.superblock.encode(copy);
+                (disk.layout.superblock_offsets[usize::from(copy)], page.to_vec())
+            })
+            .collect();
+        let last = copies.len() - 1;
+        for (index, (offset_bytes, pages)) in copies.into_iter().enumerate() {
+            self.metadata_write(offset_bytes, pages, then.filter(|_| index == last));
+        }
+    }
+
+    /// Writes every changed page of the bitmap. Durable before any metadata write that is asked for later.
+    pub(super) fn persist_bitmap(&mut self) {
+        loop {
+            let Some(disk) = self.replica.writable() else { return };
+            let Some((offset_bytes, pages)) = next_dirty_pages(disk) else { return };
+            self.metadata_write(offset_bytes, pages, None);
+        }
+    }
+
+    fn metadata_write(&mut self, offset_bytes: u64, pages: Vec<u8>, then: Option<Then>) {
+        self.counters.metadata_writes += 1;
+        let io = self.io(Purpose::Metadata(then));
+        self.persist.under_way.push_back(io);
+        self.wish(Output::MetadataWrite { io, offset_bytes, pages });
+    }
+
+    pub(super) fn metadata_done(&mut self, io: IoId, outcome: IoOutcome) {
+        let Some(Purpose::Metadata(then)) = self.ios.remove(io.0) else {
+            unreachable!("invariant: a metadata write ends once, and only if it was begun");
+        };
+        assert_eq!(
+            self.persist.under_way.pop_front(),
+            Some(io),
+            "invariant: metadata writes are carried out in order"
+        );
+        match outcome {
+            IoOutcome::Done { .. } => self.persist.durable.extend(then),
+            IoOutcome::Failed { errno } => self.disk_failed("metadata write", errno),
+        }
+        self.leave_when_quiet();
+    }
+
+    /// Goes on with what has become durable.
+    pub(super) fn run_durable(&mut self) {
+        while let Some(then) = self.persist.durable.pop_front() {
+            match then {
+                Then::Attached => self.attached(),
+                Then::Alone => self.generation_durable(),
+                Then::Promoted => self.promoted(),
+                Then::Demoted => self.demoted(),
+                Then::InSync(link) => self.in_sync_durable(link),
+                Then::United(link) => self.united_durable(link),
+                Then::SourceReady(link) => self.source_ready(link),
+                Then::TargetReady(link) => self.target_ready(link),
+                Then::Granted(link) => self.grant_durable(link),
+                Then::Adopted(link) => self.adopted(link),
+                Then::Left => self.left(),
+            }
+        }
+    }
+}
+
+/// A stretch of adjacent changed pages.
+fn next_dirty_pages(disk: &mut Attached) -> Option<(u64, Vec<u8>)> {
+    let first = disk.bitmap.next_dirty_page(0)?;
+    let identity = disk.page_identity();
+    let mut pages = Vec::with_capacity(PAGE_BYTES);
+    let mut page = first;
+    while pages.len() < BITMAP_PAGES_PER_WRITE * PAGE_BYTES
+        && disk.bitmap.next_dirty_page(page) == Some(page)
+    {
+        pages.extend_from_slice(&disk.bitmap.encode_page(page, &identity)[..]);
+        page += 1;
+    }
+    debug_assert!(
+        Bitmap::page_count(&disk.bitmap) >= page,
+        "invariant: pages lie inside the bitmap"
+    );
+    Some((disk.layout.bitmap_page_offset(first), pages))
+}

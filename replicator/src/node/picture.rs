@@ -1,0 +1,77 @@
+//! The picture of the node for status and metrics.
+
+use super::{Node, Sync};
+use crate::ids::Moment;
+use crate::status::{Status, SyncProgress};
+use metadata::generations::Generations;
+use metadata::units::BLOCK_BYTES;
+use std::time::Duration;
+
+impl Node {
+    /// Everything that can be shown of the node at `now`.
+    #[must_use]
+    pub fn status(&self, now: Moment) -> Status {
+        let disk = self.replica.known();
+        Status {
+            resource: self.settings.resource.clone(),
+            node_index: self.settings.me.number(),
+            node_name: self.settings.my_name().into(),
+            peer_name: self.settings.peer_name().into(),
+            role: self.role,
+            peer_role: self.peer.role(),
+            disk: self.replica.state(),
+            peer_disk: self.peer.disk(),
+            connection: self.peer.connection_state(),
+            replication: self.replication(),
+            refusal: self.peer.refusal.clone(),
+            size_bytes: disk.map_or(0, super::replica::Attached::size_bytes),
+            out_of_sync_blocks: self.out_of_sync_blocks(),
+            sync: self.sync_progress(now),
+            clients: self.clients,
+            requests_open: count(self.writes.open_count()) + self.reads_open,
+            writes_unacked: count(self.writes.unacked_count()),
+            peer_writes_open: count(self.guest.open_count()),
+            disk_open: count(self.ios.len()),
+            generations: disk
+                .map_or_else(Generations::just_created, |disk| disk.superblock.generations),
+            counters: self.counters,
+        }
+    }
+
+    /// Bits set, less those that only wait for a flush.
+    fn out_of_sync_blocks(&self) -> u64 {
+        let set = self.replica.known().map_or(0, |disk| disk.bitmap.count());
+        let clearing = match &self.sync {
+            Sync::Idle => 0,
+            Sync::Source(_) => self.pairs.clearing_blocks(),
+            Sync::Target(target) => target.clearing_blocks(),
+        };
+        set.saturating_sub(clearing)
+    }
+
+    fn sync_progress(&self, now: Moment) -> Option<SyncProgress> {
+        let (progress, limited_by) = match &self.sync {
+            Sync::Idle => return None,
+            Sync::Source(source) => (&source.progress, "link"),
+            Sync::Target(target) => {
+                (&target.progress, target.limited_by(self.settings.sync_buffers as usize))
+            }
+        };
+        let left_blocks = self.out_of_sync_blocks();
+        let bytes_per_s = progress.bytes_per_s(now);
+        let eta = (left_blocks * BLOCK_BYTES).checked_div(bytes_per_s).map(Duration::from_secs);
+        Some(SyncProgress {
+            total_blocks: progress.total_blocks.max(left_blocks),
+            left_blocks,
+            copied_blocks: progress.copied_blocks,
+            bytes_per_s,
+            eta,
+            elapsed: now.since(progress.began),
+            limited_by,
+        })
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,288 @@
+//! Becoming Primary: the peer's live consent, a quiet disk, a durable mark, then the export (G2, G4, D8, D15).
+
+use super::Node;
+use super::persist::Then;
+use super::route::AfterFlush;
+use crate::event::{Answer, Event, Output, Refusal, RefusalClass};
+use crate::generation::rotate;
+use crate::ids::{CommandId, NodeIndex};
+use crate::message::Message;
+use crate::state::{DiskState, Role};
+use crate::timers::Timer;
+use metadata::generations::PRIMARY_BIT;
+
+/// The change of role that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RoleChange {
+    None,
+    /// Promotion: waits for the end of a handshake.
+    AfterHandshake {
+        command: CommandId,
+        force: bool,
+    },
+    /// Promotion: the peer was asked.
+    Asked {
+        command: CommandId,
+        force: bool,
+    },
+    /// Promotion: waits until the peer's I/O on this disk has returned (D15).
+    Quieting {
+        command: CommandId,
+        force: bool,
+    },
+    /// Promotion: the own disk is being flushed (D8).
+    Flushing {
+        command: CommandId,
+        force: bool,
+    },
+    /// Promotion: the mark is on its way to the disk.
+    Marking {
+        command: CommandId,
+        force: bool,
+    },
+    /// Demotion: waits until everything clients began is done.
+    Draining {
+        command: CommandId,
+    },
+    /// Demotion: both disks are being flushed.
+    FlushingBoth {
+        command: CommandId,
+    },
+    /// Demotion: bitmap and mark are on their way to the disk.
+    Unmarking {
+        command: CommandId,
+    },
+}
+
+impl Node {
+    pub(super) fn promote(&mut self, command: CommandId, force: bool) {
+        if self.role == Role::Primary {
+            self.answer(command, Ok(()));
+            return;
+        }
+        if let Err(refusal) = self.may_promote(force) {
+            self.answer(command, Err(refusal));
+            return;
+        }
+        if self.peer.in_handshake() {
+            self.role_change = RoleChange::AfterHandshake { command, force };
+            self.timers.set(Timer::RoleChange, self.now.after(self.handshake_timeout()));
+        } else if self.peer.is_connected() {
+            self.promote_ask(command, force);
+        } else {
+            self.promote_quiet(command, force);
+        }
+    }
+
+    /// What this node knows already. `--force` overrides a bad disk, never a connected Primary (G4).
+    fn may_promote(&self, force: bool) -> Result<(), Refusal> {
+        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
+        if self.peer.role() == Some(Role::Primary) {
+            return Err(state(format!("{peer} is Primary; run 'blkrep secondary' there first")));
+        }
+        if self.peer.connected().is_some_and(|connected| connected.promoting) {
+            return Err(state(format!("{peer} is becoming Primary")));
+        }
+        let disk = self.replica.state();
+        let good = |text: String| Err(Refusal { class: RefusalClass::NoGoodData, text });
+        match disk {
+            DiskState::UpToDate => Ok(()),
+            DiskState::Diskless
+            | DiskState::Failed
+            | DiskState::Attaching
+            | DiskState::DUnknown => good(format!(
+                "{me} has no usable disk ({disk}); promote {peer}, or mend the disk and run 'blkrep up'"
+            )),
+            DiskState::Inconsistent if self.is_sync_target() => good(format!(
+                "{me} is being resynced from {peer}; wait with 'blkrep wait-sync', or promote {peer}"
+            )),
+            DiskState::Inconsistent | DiskState::Outdated | DiskState::Consistent if force => {
+                Ok(())
+            }
+            DiskState::Inconsistent | DiskState::Outdated | DiskState::Consistent => good(format!(
+                "Need access to UpToDate data: the disk of {me} is {disk}; connect to {peer} and wait for the \
+                 resync, or run 'blkrep primary --force' if these data are to become the good ones"
+            )),
+        }
+    }
+
+    fn promote_ask(&mut self, command: CommandId, force: bool) {
+        self.role_change = RoleChange::Asked { command, force };
+        self.send(Message::PromoteAsk);
+        self.timers.set(Timer::RoleChange, self.now.after(self.settings.net.ping_timeout));
+    }
+
+    /// The peer wants to become Primary. Crossing requests: the first node in configured order wins.
+    pub(super) fn promote_ask_received(&mut self) {
+        let me = self.settings.my_name().to_owned();
+        let refusal = match self.role_change {
+            _ if self.role == Role::Primary => Some(format!("{me} is Primary")),
+            RoleChange::None | RoleChange::AfterHandshake { .. } => None,
+            RoleChange::Asked { command, .. } => match self.settings.me {
+                NodeIndex::First => Some(format!("{me} is becoming Primary at this moment")),
+                NodeIndex::Second => {
+                    let peer = self.settings.peer_name();
+                    let lost = state(format!("{peer} is becoming Primary at this moment"));
+                    self.role_change_ends(command, Err(lost));
+                    None
+                }
+            },
+            RoleChange::Quieting { .. }
+            | RoleChange::Flushing { .. }
+            | RoleChange::Marking { .. } => {
+                Some(format!("{me} is becoming Primary at this moment"))
+            }
+            RoleChange::Draining { .. }
+            | RoleChange::FlushingBoth { .. }
+            | RoleChange::Unmarking { .. } => Some(format!("{me} is still Primary")),
+        };
+        if let Some(peer) = self.peer.connected_mut() {
+            peer.promoting = refusal.is_none();
+        }
+        self.send(Message::PromoteAnswer { refusal });
+    }
+
+    pub(super) fn promote_answer_received(&mut self, refusal: Option<String>) {
+        let RoleChange::Asked { command, force } = self.role_change else { return };
+        match refusal {
+            Some(text) => self.role_change_ends(command, Err(state(text))),
+            None => self.promote_quiet(command, force),
+        }
+    }
+
+    /// No answer within the ping timeout, or no verdict in time: without that connection, then (D15, G4).
+    pub(super) fn role_change_overdue(&mut self) {
+        match self.role_change {
+            RoleChange::Asked { .. } | RoleChange::AfterHandshake { .. } => {
+                self.drop_session("no answer to a request for promotion");
+            }
+            RoleChange::None
+            | RoleChange::Quieting { .. }
+            | RoleChange::Flushing { .. }
+            | RoleChange::Marking { .. }
+            | RoleChange::Draining { .. }
+            | RoleChange::FlushingBoth { .. }
+            | RoleChange::Unmarking { .. } => {}
+        }
+    }
+
+    /// The session has ended under a promotion: it is one alone now.
+    pub(super) fn role_change_without_peer(&mut self) {
+        match self.role_change {
+            RoleChange::Asked { command, force }
+            | RoleChange::AfterHandshake { command, force } => {
+                self.role_change = RoleChange::None;
+                self.promote(command, force);
+            }
+            RoleChange::None
+            | RoleChange::Quieting { .. }
+            | RoleChange::Flushing { .. }
+            | RoleChange::Marking { .. }
+            | RoleChange::Draining { .. }
+            | RoleChange::FlushingBoth { .. }
+            | RoleChange::Unmarking { .. } => {}
+        }
+    }
+
+    /// A handshake has ended well under a promotion.
+    pub(super) fn role_change_with_peer(&mut self) {
+        if let RoleChange::AfterHandshake { command, force } = self.role_change {
+            self.role_change = RoleChange::None;
+            self.promote(command, force);
+        }
+    }
+
+    fn promote_quiet(&mut self, command: CommandId, force: bool) {
+        self.timers.stop(Timer::RoleChange);
+        self.role_change = RoleChange::Quieting { command, force };
+        self.promote_when_quiet();
+    }
+
+    pub(super) fn promote_when_quiet(&mut self) {
+        let RoleChange::Quieting { command, force } = self.role_change else { return };
+        if !self.guest.is_busy() {
+            self.role_change = RoleChange::Flushing { command, force };
+            self.flush_then(AfterFlush::Promote);
+        }
+    }
+
+    pub(super) fn promote_flushed(&mut self) {
+        let RoleChange::Flushing { command, force } = self.role_change else { return };
+        let usable = self.replica.attached().is_some();
+        if !usable || (self.replica.state() != DiskState::UpToDate && !force) {
+            let refusal = Refusal {
+                class: RefusalClass::NoGoodData,
+                text: format!("the disk of {} is not UpToDate any more", self.settings.my_name()),
+            };
+            self.role_change_ends(command, Err(refusal));
+            return;
+        }
+        self.role_change = RoleChange::Marking { command, force };
+        let with_peers_data = self.peer.has_disk();
+        let drawn = self.entropy.generation();
+        let old = self.replica.state();
+        self.persist_superblock(
+            |superblock| {
+                superblock.flags.primary = true;
+                superblock.promotion_number += 1;
+                if superblock.device_bytes == 0 {
+                    superblock.device_bytes = superblock.capacity_bytes;
+                }
+                // G2: a promotion without the peer's data begins a generation, `--force` always does.
+                let must_rotate = !with_peers_data && superblock.flags.peer_may_hold_current;
+                if force || must_rotate {
+                    let (generations, covers) = rotate(superblock.generations, drawn);
+                    superblock.generations = generations;
+                    superblock.flags.bitmap_covers_history |= covers;
+                    superblock.flags.peer_may_hold_current = false;
+                }
+                if force {
+                    superblock.flags.consistent = true;
+                    superblock.flags.was_up_to_date = true;
+                }
+                superblock.generations.current |= PRIMARY_BIT;
+            },
+            Some(Then::Promoted),
+        );
+        let new = self.replica.state();
+        self.disk_changed(old, new, "forced: these data are the good ones now");
+    }
+
+    pub(super) fn promoted(&mut self) {
+        let RoleChange::Marking { command, force } = self.role_change else { return };
+        let Some(disk) = self.replica.attached() else { return };
+        let export = Output::OpenExport {
+            size_bytes: disk.size_bytes(),
+            block_bytes_min: disk.superblock.logical_block_bytes,
+            trim: disk.zeroes_cheaply,
+        };
+        self.role = Role::Primary;
+        self.tell(Event::Role { old: Role::Secondary, new: Role::Primary, reason: "asked to" });
+        self.wish(export);
+        self.send_state();
+        self.role_change_ends(command, Ok(()));
+        if force && self.peer.session.is_some() {
+            // The own identifiers have changed: the two must meet again to see what that means (G1).
+            self.drop_session("a new generation was forced");
+        }
+    }
+
+    pub(super) fn role_change_ends(&mut self, command: CommandId, result: Result<(), Refusal>) {
+        self.role_change = RoleChange::None;
+        self.timers.stop(Timer::RoleChange);
+        self.answer(command, result);
+    }
+
+    pub(super) fn answer(&mut self, command: CommandId, result: Result<(), Refusal>) {
+        let answer = match result {
+            Ok(()) => Answer::Done,
+            Err(refusal) => Answer::Refused(refusal),
+        };
+        self.wish(Output::Answer { command, answer });
+    }
+}
+
+/// A refusal by state (exit code 11).
+pub(super) const fn state(text: String) -> Refusal {
+    Refusal { class: RefusalClass::State, text }
+}

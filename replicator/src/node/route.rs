@@ -1,0 +1,96 @@
+//! Where the answer of each I/O goes.
+
+use super::Node;
+use super::persist::Then;
+use crate::event::{ClientError, IoOutcome, Output};
+use crate::ids::{BufferId, IoId, LinkId, RequestId};
+use crate::state::DiskState;
+
+/// What an I/O was for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// A client's read.
+    ClientRead { request: RequestId, buffer: BufferId, bytes: u64 },
+    /// The local part of a client's write, by its key.
+    ClientWrite(u64),
+    /// The local part of a pair of flushes, by its number.
+    PairFlush(u64),
+    /// The peer's write, by its key.
+    Guest(u64),
+    /// The peer's flush.
+    GuestFlush { link: LinkId, number: u64 },
+    /// The source's read for a resync request, by its number.
+    SyncRead { link: LinkId, number: u64, buffer: BufferId },
+    /// The target's write of what came, by the request's number.
+    SyncWrite { link: LinkId, number: u64, buffer: BufferId },
+    /// A flush before something else may go on.
+    FlushThen(AfterFlush),
+    /// A metadata write.
+    Metadata(Option<Then>),
+}
+
+/// What waits for a flush of the own disk alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterFlush {
+    /// The attachment (after a start everything counts as unflushed, D3).
+    Attach,
+    /// The promotion (D8).
+    Promote,
+    /// The target's report that nothing is left (D9).
+    NoneLeft(LinkId),
+    /// The clean detach.
+    Leave,
+}
+
+impl Node {
+    pub(super) fn disk_done(&mut self, io: IoId, outcome: IoOutcome) {
+        let Some(purpose) = self.ios.remove(io.0) else {
+            unreachable!("invariant: an I/O ends once, and only if it was begun");
+        };
+        match purpose {
+            Purpose::ClientRead { request, buffer, bytes } => {
+                self.client_read_done(request, buffer, bytes, outcome);
+            }
+            Purpose::ClientWrite(key) => self.local_write_done(key, outcome),
+            Purpose::PairFlush(number) => self.pair_local_done(number, outcome),
+            Purpose::Guest(key) => self.guest_write_done(key, outcome),
+            Purpose::GuestFlush { link, number } => self.guest_flush_done(link, number, outcome),
+            Purpose::SyncRead { link, number, buffer } => {
+                self.sync_read_done(link, number, buffer, outcome);
+            }
+            Purpose::SyncWrite { link, number, buffer } => {
+                self.sync_write_done(link, number, buffer, outcome);
+            }
+            Purpose::FlushThen(after) => self.flush_then_done(after, outcome),
+            Purpose::Metadata(_) => unreachable!("invariant: metadata writes end as such"),
+        }
+        self.leave_when_quiet();
+    }
+
+    pub(super) fn flush_then(&mut self, after: AfterFlush) {
+        let io = self.io(Purpose::FlushThen(after));
+        self.wish(Output::DiskFlush { io });
+    }
+
+    fn flush_then_done(&mut self, after: AfterFlush, outcome: IoOutcome) {
+        if let IoOutcome::Failed { errno } = outcome {
+            self.disk_failed("flush", errno);
+        }
+        match after {
+            AfterFlush::Attach => self.attach_flushed(),
+            AfterFlush::Promote => self.promote_flushed(),
+            AfterFlush::NoneLeft(link) => self.none_left_flushed(link),
+            AfterFlush::Leave => self.leave_flushed(),
+        }
+    }
+
+    /// The disk does not serve any more: everything that clients want ends with an error.
+    pub(super) fn fail_request(&mut self, request: RequestId) {
+        let error = if self.replica.state() <= DiskState::Failed {
+            ClientError::Io
+        } else {
+            ClientError::Shutdown
+        };
+        self.wish(Output::Reply { request, result: Err(error) });
+    }
+}

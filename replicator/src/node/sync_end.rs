@@ -1,0 +1,158 @@
+//! The end of a resync, in four messages of which each may be lost (D9).
+
+use super::persist::Then;
+use super::route::AfterFlush;
+use super::{Node, Sync};
+use crate::event::{Event, Level};
+use crate::generation::retire_bitmap;
+use crate::ids::LinkId;
+use crate::message::Message;
+use crate::state::{DiskState, ReplicationState};
+use metadata::generations::Generations;
+
+impl Node {
+    /// Target: nothing is left to ask for. Flush, then say so.
+    pub(super) fn sync_none_left(&mut self) {
+        if let Some(session) = &self.peer.session {
+            let link = session.link;
+            self.flush_then(AfterFlush::NoneLeft(link));
+        }
+    }
+
+    pub(super) fn none_left_flushed(&mut self, link: LinkId) {
+        if self.is_session(link) && self.is_sync_target() && self.replica.attached().is_some() {
+            self.send(Message::SyncNoneLeft);
+        }
+    }
+
+    /// Source: grants if its own bitmap is empty too (both have flushed since: bits fall only then), else answers
+    /// with its bits.
+    pub(super) fn none_left_received(&mut self) {
+        let Sync::Source(_) = &self.sync else {
+            self.drop_session("the end of a resync came out of turn");
+            return;
+        };
+        let Some(session) = &self.peer.session else { return };
+        let link = session.link;
+        let left = self.replica.attached().map_or(0, |disk| disk.bitmap.count());
+        if left > 0 {
+            self.send(Message::SyncNotYet);
+            self.send_bitmap();
+            return;
+        }
+        // G2, G5: from now on the target may hold the current generation, and is not outdated any more.
+        self.persist_superblock(
+            |superblock| {
+                superblock.flags.peer_may_hold_current = true;
+                superblock.flags.peer_outdated = false;
+            },
+            Some(Then::Granted(link)),
+        );
+    }
+
+    pub(super) fn grant_durable(&mut self, link: LinkId) {
+        if !self.is_session(link) || !matches!(self.sync, Sync::Source(_)) {
+            return;
+        }
+        let Some(disk) = self.replica.attached() else { return };
+        let generations = disk.superblock.generations;
+        self.send(Message::SyncGrant { generations });
+    }
+
+    /// Target: the source's generation and UpToDate in one superblock write.
+    pub(super) fn grant_received(&mut self, theirs: Generations) {
+        let Some(session) = &self.peer.session else { return };
+        let link = session.link;
+        if !self.is_sync_target() {
+            self.drop_session("the grant of a resync came out of turn");
+            return;
+        }
+        let old = self.replica.state();
+        self.persist_superblock(
+            |superblock| {
+                let mut taken = retire_bitmap(theirs);
+                taken.current = Self::without_primary_bit(taken.current);
+                superblock.generations = taken;
+                superblock.flags.consistent = true;
+                superblock.flags.was_up_to_date = true;
+                superblock.flags.full_sync = false;
+                superblock.flags.crashed_primary = false;
+                superblock.flags.lost_power = false;
+                superblock.flags.bitmap_covers_history = false;
+                superblock.flags.peer_may_hold_current = true;
+            },
+            Some(Then::Adopted(link)),
+        );
+        let new = self.replica.state();
+        self.disk_changed(old, new, "the resync is complete");
+    }
+
+    pub(super) fn adopted(&mut self, link: LinkId) {
+        if !self.is_session(link) || !self.is_sync_target() {
+            return;
+        }
+        self.send(Message::SyncConfirm);
+        self.send_state();
+        self.sync_over();
+    }
+
+    /// Source: both have the same data.
+    pub(super) fn confirm_received(&mut self) {
+        if !matches!(self.sync, Sync::Source(_)) {
+            self.drop_session("the confirmation of a grant came out of turn");
+            return;
+        }
+        self.persist_superblock(
+            |superblock| {
+                superblock.generations = retire_bitmap(superblock.generations);
+                superblock.flags.bitmap_covers_history = false;
+                superblock.flags.crashed_primary = false;
+                superblock.flags.lost_power = false;
+            },
+            None,
+        );
+        self.peer_disk_is(DiskState::UpToDate, "the resync is complete");
+        self.sync_over();
+    }
+
+    fn sync_over(&mut self) {
+        let old = self.replication();
+        let now = self.now;
+        let summary = match &self.sync {
+            Sync::Idle => return,
+            Sync::Source(source) => source.progress.summary(now),
+            Sync::Target(target) => target.progress.summary(now),
+        };
+        self.sync_stop();
+        self.notice(Level::Info, summary);
+        self.replication_changed(old, "the resync is complete");
+    }
+
+    pub(super) fn replication(&self) -> ReplicationState {
+        if !self.peer.is_connected() {
+            return self.peer.handshake_replication();
+        }
+        match self.sync {
+            Sync::Idle => ReplicationState::Established,
+            Sync::Source(_) => ReplicationState::SyncSource,
+            Sync::Target(_) => ReplicationState::SyncTarget,
+        }
+    }
+
+    pub(super) fn replication_changed(&mut self, old: ReplicationState, reason: &str) {
+        let new = self.replication();
+        if old != new {
+            self.tell(Event::Replication { old, new, reason: reason.into() });
+        }
+    }
+
+    pub(super) fn peer_disk_is(&mut self, new: DiskState, reason: &str) {
+        let old = self.peer.disk();
+        if let Some(peer) = self.peer.connected_mut() {
+            peer.disk = new;
+        }
+        if old != new {
+            self.tell(Event::PeerDisk { old, new, reason: reason.into() });
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The second half of the handshake: both say what data they have, and the verdict of G1 is carried out.
+
+use super::Node;
+use super::peer::{Connected, Plan, Stage, With};
+use super::persist::Then;
+use crate::event::{Event, Level};
+use crate::generation::{Amount, Decision, End, Verdict, decide, retire_bitmap};
+use crate::ids::LinkId;
+use crate::message::{DataStatement, Message, RefusalCode, RefusalMessage};
+use crate::state::{DiskState, Role};
+use crate::window::Window;
+use metadata::generations::{PRIMARY_BIT, same_generation};
+
+impl Node {
+    /// What this node says of its data now.
+    fn data_statement(&self) -> DataStatement {
+        let disk = self.replica.attached();
+        let superblock = disk.map(|disk| &disk.superblock);
+        let flags = superblock.map(|superblock| superblock.flags).unwrap_or_default();
+        DataStatement {
+            generations: superblock
+                .map_or_else(metadata::generations::Generations::just_created, |superblock| {
+                    superblock.generations
+                }),
+            instance_id: superblock.map_or(0, |superblock| superblock.instance_id),
+            role: self.role,
+            disk: match self.replica.state() {
+                DiskState::Failed | DiskState::Attaching => DiskState::Diskless,
+                state => state,
+            },
+            crashed_primary: flags.crashed_primary,
+            lost_power: flags.lost_power,
+            bitmap_covers_history: flags.bitmap_covers_history,
+            out_of_sync_blocks: disk.map_or(0, |disk| disk.bitmap.count()),
+        }
+    }
+
+    /// Sends the own statement once no generation is on its way to the disk; from then on it is frozen (G1).
+    pub(super) fn send_data_when_settled(&mut self) {
+        if self.generation_pending {
+            return;
+        }
+        let mine = self.data_statement();
+        let Some(session) = &mut self.peer.session else { return };
+        let Stage::Settled { with, theirs } = &mut session.stage else { return };
+        let (with, theirs) = (with.clone(), theirs.take());
+        session.stage = Stage::Data { with, mine };
+        self.send(Message::Data(mine));
+        if let Some(theirs) = theirs {
+            self.data_received(theirs);
+        }
+    }
+
+    pub(super) fn data_received(&mut self, statement: DataStatement) {
+        let Some(session) = &mut self.peer.session else { return };
+        match &mut session.stage {
+            Stage::Settled { theirs, .. } => *theirs = Some(statement),
+            Stage::Data { with, mine } => {
+                let mine = *mine;
+                let with = With { data: Some(statement), ..with.clone() };
+                let decision = decide(self.settings.me, &mine, &statement);
+                self.carry_out(decision, with, &mine, &statement);
+            }
+            Stage::Parameters
+            | Stage::Bitmaps { .. }
+            | Stage::Starting { .. }
+            | Stage::Settling { .. }
+            | Stage::Connected(_) => self.drop_session("a data statement came out of turn"),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        with: With,
+        mine: &DataStatement,
+        theirs: &DataStatement,
+    ) {
+        self.notice(
+            Level::Info,
+            format!("handshake: {:?} by rule {}", decision.verdict, decision.rule),
+        );
+        if let Some(why) = self.verdict_refusal(decision.verdict, mine, theirs) {
+            self.refuse_session(why);
+            return;
+        }
+        if let Some(disk) = self.replica.writable() {
+            disk.superblock.generations = decision.corrected;
+        }
+        let end = match decision.verdict {
+            Verdict::Sync { end, .. } => Some(end),
+            Verdict::NoSync | Verdict::SplitBrain { .. } | Verdict::Unrelated => None,
+        };
+        let both_have_disks = mine.disk > DiskState::Diskless && theirs.disk > DiskState::Diskless;
+        let differ = mine.out_of_sync_blocks + theirs.out_of_sync_blocks > 0;
+        if end.is_none() && !(both_have_disks && differ) {
+            self.settle_in_sync(with, mine, theirs);
+            return;
+        }
+        let equal_currents = same_generation(mine.generations.current, theirs.generations.current);
+        let plan = Plan { decision, end, equal_currents };
+        self.begin_bitmaps(with, plan);
+    }
+
+    fn verdict_refusal(
+        &self,
+        verdict: Verdict,
+        mine: &DataStatement,
+        theirs: &DataStatement,
+    ) -> Option<RefusalMessage> {
+        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
+        let refuse = |code: RefusalCode, text: String| Some(RefusalMessage { code, text });
+        let primary_is_target = |end: End| match end {
+            End::Target => (mine.role == Role::Primary).then_some(me),
+            End::Source => (theirs.role == Role::Primary).then_some(peer),
+        };
+        match verdict {
+            Verdict::SplitBrain { .. } => refuse(
+                RefusalCode::SplitBrain,
+                "Split-Brain detected but unresolved, dropping connection! Choose the node whose changes are \
+                 to be thrown away, run 'blkrep down', 'blkrep create-md --force' and 'blkrep up' there, and \
+                 'blkrep connect' on the other"
+                    .into(),
+            ),
+            Verdict::Unrelated => refuse(
+                RefusalCode::Unrelated,
+                format!(
+                    "Unrelated data, aborting! {me} and {peer} were never replicas of each other; run \
+                     'blkrep create-md --force' on the node whose data are to be replaced"
+                ),
+            ),
+            Verdict::NoSync | Verdict::Sync { .. }
+                if mine.role == Role::Primary && theirs.role == Role::Primary =>
+            {
+                refuse(
+                    RefusalCode::TwoPrimaries,
+                    "both nodes are Primary; run 'blkrep secondary' on one of them, then 'blkrep connect' on both"
+                        .into(),
+                )
+            }
+            Verdict::Sync { end, .. } => primary_is_target(end).and_then(|name| {
+                refuse(
+                    RefusalCode::Verdict,
+                    format!(
+                        "{name} shall become SyncTarget, but it is Primary; run 'blkrep secondary' there and \
+                         'blkrep connect' on both"
+                    ),
+                )
+            }),
+            Verdict::NoSync => None,
+        }
+    }
+
+    /// Nothing differs: marks of the past are cleared, and from now on the peer may hold the current generation.
+    fn settle_in_sync(&mut self, with: With, mine: &DataStatement, theirs: &DataStatement) {
+        let whole = mine.disk > DiskState::Inconsistent && theirs.disk > DiskState::Inconsistent;
+        let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
+        self.next_stage(Stage::Settling { with });
+        if self.replica.attached().is_none() {
+            self.in_sync_durable(link);
+            return;
+        }
+        self.persist_superblock(
+            |superblock| {
+                superblock.flags.connected = true;
+                if whole {
+                    superblock.generations = retire_bitmap(superblock.generations);
+                    superblock.flags.bitmap_covers_history = false;
+                    superblock.flags.crashed_primary = false;
+                    superblock.flags.lost_power = false;
+                    superblock.flags.peer_outdated = false;
+                    superblock.flags.peer_may_hold_current = true;
+                }
+            },
+            Some(Then::InSync(link)),
+        );
+    }
+
+    pub(super) fn in_sync_durable(&mut self, link: LinkId) {
+        if self.is_session(link) {
+            self.finish_handshake("the handshake is over, nothing to copy");
+        }
+    }
+
+    /// The handshake is over: writes are mirrored from here on.
+    pub(super) fn finish_handshake(&mut self, reason: &str) {
+        let old = self.peer.connection_state();
+        let old_disk = self.peer.disk();
+        let old_replication = self.replication();
+        let Some(session) = &mut self.peer.session else { return };
+        let (Stage::Settling { with } | Stage::Starting { with, .. }) = &session.stage else {
+            return;
+        };
+        let Some(data) = with.data else { return };
+        let syncing = match &session.stage {
+            Stage::Starting { end: End::Source, .. } => DiskState::Inconsistent,
+            Stage::Starting { end: End::Target, .. }
+            | Stage::Settling { .. }
+            | Stage::Parameters
+            | Stage::Settled { .. }
+            | Stage::Data { .. }
+            | Stage::Bitmaps { .. }
+            | Stage::Connected(_) => data.disk,
+        };
+        session.stage = Stage::Connected(Connected {
+            window: Window::new(with.parameters.window),
+            role: data.role,
+            disk: syncing,
+            zeroes_cheaply: with.parameters.zeroes_cheaply,
+            promoting: false,
+        });
+        self.peer.refusal = None;
+        self.peer.disk_when_away = None;
+        self.connection_changed(old, reason);
+        let new_disk = self.peer.disk();
+        if old_disk != new_disk {
+            self.tell(Event::PeerDisk { old: old_disk, new: new_disk, reason: reason.into() });
+        }
+        self.replication_changed(old_replication, reason);
+        self.alive_start();
+        self.send_state();
+        self.role_change_with_peer();
+        self.resume_parked();
+    }
+
+    /// The current identifier without its primary bit, as another node takes it over.
+    pub(super) const fn without_primary_bit(current: u64) -> u64 {
+        current & !PRIMARY_BIT
+    }
+}
+
+/// True when the whole device is to be copied.
+pub(super) const fn is_full(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Sync { amount: Amount::Full, .. } => true,
+        Verdict::Sync { amount: Amount::Bitmap, .. }
+        | Verdict::NoSync
+        | Verdict::SplitBrain { .. }
+        | Verdict::Unrelated => false,
+    }
+}

@@ -1,0 +1,122 @@
+//! Roles, disk states, connection and replication states, with DRBD's names and order (drbd-facts 2.1).
+
+use std::fmt;
+
+/// Role of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Serves the device.
+    Primary,
+    /// Keeps a copy.
+    Secondary,
+}
+
+/// State of a replica, from worst to best; the order is meaningful (`disk > Outdated` means data that are whole).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiskState {
+    /// No disk, or it was given up.
+    Diskless,
+    /// Metadata are being read.
+    Attaching,
+    /// It failed; it is being given up.
+    Failed,
+    /// Some of it is old or missing: no use alone.
+    Inconsistent,
+    /// Whole, but known to be older than the peer's.
+    Outdated,
+    /// Of the peer's disk: not known.
+    DUnknown,
+    /// Whole; whether it is the newest is decided by connecting or fencing.
+    Consistent,
+    /// Whole and the newest.
+    UpToDate,
+}
+
+/// State of the connection (DRBD 9 names; `Connecting` is 8.4's WFConnection).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectionState {
+    /// Not connected and not trying, until told to.
+    StandAlone,
+    /// Being closed on request.
+    Disconnecting,
+    /// Between two attempts.
+    Unconnected,
+    /// Dialling and listening, or in the handshake.
+    Connecting,
+    /// The handshake is over.
+    Connected,
+}
+
+/// What the two replicas are doing (DRBD 9 names; `Established` is 8.4's Connected).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReplicationState {
+    /// Not connected.
+    Off,
+    /// In sync or not syncing; writes are mirrored.
+    Established,
+    /// Bitmaps are being exchanged; this node will be the source.
+    WFBitMapS,
+    /// Bitmaps are being exchanged; this node will be the target.
+    WFBitMapT,
+    /// This node sends what the peer lacks.
+    SyncSource,
+    /// This node gets what it lacks.
+    SyncTarget,
+}
+
+macro_rules! names {
+    ($type:ident: $($variant:ident),+) => {
+        impl $type {
+            /// Its name, as status shows it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+
+            /// Its number on the wire.
+            #[must_use]
+            pub const fn code(self) -> u8 {
+                self as u8
+            }
+
+            /// From its number on the wire; a number that no state has is none.
+            #[must_use]
+            pub const fn from_code(code: u8) -> Option<Self> {
+                $(if code == Self::$variant as u8 { return Some(Self::$variant); })+
+                None
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+names!(Role: Primary, Secondary);
+names!(DiskState: Diskless, Attaching, Failed, Inconsistent, Outdated, DUnknown, Consistent, UpToDate);
+names!(ConnectionState: StandAlone, Disconnecting, Unconnected, Connecting, Connected);
+names!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disk_states_are_ordered_from_worst_to_best() {
+        assert!(DiskState::Inconsistent < DiskState::Outdated);
+        assert!(DiskState::Outdated < DiskState::Consistent);
+        assert!(DiskState::Consistent < DiskState::UpToDate);
+    }
+
+    #[test]
+    fn every_code_comes_back_as_the_same_state() {
+        for code in 0..8 {
+            assert_eq!(DiskState::from_code(code).map(DiskState::code), Some(code));
+        }
+        assert_eq!(DiskState::from_code(8), None);
+        assert_eq!(Role::from_code(2), None);
+    }
+}

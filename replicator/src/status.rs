@@ -1,0 +1,98 @@
+//! A picture of the whole resource at one moment, for status, scripts and metrics.
+
+use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
+use metadata::generations::Generations;
+use std::time::Duration;
+
+/// Progress of a running resync. Block counts are of 4 KiB.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyncProgress {
+    /// Blocks that were out of sync when it began.
+    pub total_blocks: u64,
+    /// Blocks that are out of sync now.
+    pub left_blocks: u64,
+    /// Blocks copied by it so far (rewritten ones count again).
+    pub copied_blocks: u64,
+    /// Bytes per second over the last seconds.
+    pub bytes_per_s: u64,
+    /// Time left at that rate; none while nothing moves.
+    pub eta: Option<Duration>,
+    /// Time since it began.
+    pub elapsed: Duration,
+    /// What holds it back now, in one word: `rate`, `link`, `disk`.
+    pub limited_by: &'static str,
+}
+
+/// Counters since the daemon started, in bytes or numbers as named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes of clients' writes that went to the local disk.
+    pub client_written_bytes: u64,
+    /// Bytes that clients read.
+    pub client_read_bytes: u64,
+    /// Clients' writes, zeroings included.
+    pub client_writes: u64,
+    /// Clients' reads.
+    pub client_reads: u64,
+    /// Clients' flushes.
+    pub client_flushes: u64,
+    /// Payload bytes sent to the peer, resync included.
+    pub sent_bytes: u64,
+    /// Payload bytes received from the peer, resync included.
+    pub received_bytes: u64,
+    /// Bytes written to the local disk.
+    pub disk_written_bytes: u64,
+    /// Bytes read from the local disk.
+    pub disk_read_bytes: u64,
+    /// Superblock, bitmap and log writes.
+    pub metadata_writes: u64,
+    /// Blocks that resyncs copied, in either direction.
+    pub resynced_blocks: u64,
+}
+
+/// The picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Name of the resource.
+    pub resource: String,
+    /// Index of this node, 0 or 1.
+    pub node_index: u8,
+    /// This node's name.
+    pub node_name: String,
+    /// The peer's name.
+    pub peer_name: String,
+    /// Own role.
+    pub role: Role,
+    /// The peer's role; none while not connected.
+    pub peer_role: Option<Role>,
+    /// Own disk.
+    pub disk: DiskState,
+    /// The peer's disk, as far as known.
+    pub peer_disk: DiskState,
+    /// The connection.
+    pub connection: ConnectionState,
+    /// What the replicas are doing.
+    pub replication: ReplicationState,
+    /// Why the last attempt to connect was refused, by either side, and what to do; none when there is nothing.
+    pub refusal: Option<String>,
+    /// Size of the device that clients see, in bytes; 0 while not known.
+    pub size_bytes: u64,
+    /// Blocks that differ or may differ between the replicas, in 4 KiB blocks.
+    pub out_of_sync_blocks: u64,
+    /// The running resync.
+    pub sync: Option<SyncProgress>,
+    /// NBD clients connected.
+    pub clients: u32,
+    /// Requests of clients that are open.
+    pub requests_open: u32,
+    /// Writes sent to the peer and not yet acknowledged by it.
+    pub writes_unacked: u32,
+    /// The peer's writes that this node has not yet acknowledged.
+    pub peer_writes_open: u32,
+    /// Local disk I/Os open.
+    pub disk_open: u32,
+    /// The generation identifiers.
+    pub generations: Generations,
+    /// Counters.
+    pub counters: Counters,
+}

@@ -1,0 +1,150 @@
+//! Bodies of messages: which fields in which order, for every kind.
+
+use super::cursor::{BodyReader, BodyWriter};
+use super::{BITMAP_RUNS_BYTES_MAX, Kind, TEXT_BYTES_MAX, WireError, handshake};
+use crate::message::Message;
+use crate::settings::{SYNC_PIECE_BYTES_MAX, ZERO_PIECE_BYTES_MAX};
+use crate::state::{DiskState, Role};
+use metadata::generations::Generations;
+
+/// Bytes of a `Bitmap` body before its runs.
+pub(super) const BITMAP_FIXED_BYTES: usize = 8 + 1;
+/// Exact length of a `Write` body: number, range, FUA.
+pub(super) const WRITE_BYTES: usize = 8 + RANGE_BYTES + 1;
+/// Exact length of a `Zero` body: number, range, FUA, unmap.
+pub(super) const ZERO_BYTES: usize = 8 + RANGE_BYTES + 2;
+/// Exact length of a `SyncRequest` or `SyncData` body: number, range.
+pub(super) const SYNC_RANGE_BYTES: usize = 8 + RANGE_BYTES;
+/// Longest `PromoteAnswer` body: refused, and a text of full length.
+pub(super) const PROMOTE_ANSWER_BYTES_MAX: usize = 2 + TEXT_BYTES_MAX;
+/// Bytes of a generation tuple: current, bitmap, two of history.
+pub(super) const GENERATIONS_BYTES: usize = 4 * 8;
+/// Bytes of a range: start and length.
+const RANGE_BYTES: usize = 8 + 8;
+
+/// Reads the message whose body `r` stands at the beginning of; its payload is `data_bytes` long.
+pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, WireError> {
+    Ok(match r.kind() {
+        Kind::Hello => Message::Hello(handshake::hello(r)?),
+        Kind::Proof => Message::Proof(r.array()?),
+        Kind::Parameters => Message::Parameters(handshake::parameters(r)?),
+        Kind::Data => Message::Data(handshake::data(r)?),
+        Kind::Refuse => Message::Refuse(handshake::refuse(r)?),
+        Kind::Bitmap => {
+            Message::Bitmap { from_block: r.u64()?, last: r.flag()?, runs: r.rest().to_vec() }
+        }
+        Kind::SyncStart => Message::SyncStart { sync_generation: r.u64()? },
+        Kind::SyncStarted => Message::SyncStarted,
+        Kind::State => Message::State {
+            role: r.code(Role::from_code, "an unknown role")?,
+            disk: r.code(DiskState::from_code, "an unknown disk state")?,
+        },
+        Kind::PromoteAsk => Message::PromoteAsk,
+        Kind::PromoteAnswer => {
+            Message::PromoteAnswer { refusal: if r.flag()? { Some(r.text()?) } else { None } }
+        }
+        Kind::Write => {
+            let number = r.u64()?;
+            Message::Write { number, range: r.data_range(data_bytes)?, fua: r.flag()? }
+        }
+        Kind::Zero => Message::Zero {
+            number: r.u64()?,
+            range: r.range(ZERO_PIECE_BYTES_MAX)?,
+            fua: r.flag()?,
+            may_unmap: r.flag()?,
+        },
+        Kind::WriteDone => Message::WriteDone { number: r.u64()? },
+        Kind::Flush => Message::Flush { number: r.u64()? },
+        Kind::FlushDone => Message::FlushDone { number: r.u64()? },
+        Kind::PairDone => Message::PairDone { number: r.u64()? },
+        Kind::SyncRequest => Message::SyncRequest {
+            number: r.u64()?,
+            range: r.range(u64::from(SYNC_PIECE_BYTES_MAX))?,
+        },
+        Kind::SyncData => Message::SyncData { number: r.u64()?, range: r.data_range(data_bytes)? },
+        Kind::SyncUnreadable => Message::SyncUnreadable { number: r.u64()? },
+        Kind::SyncWritten => Message::SyncWritten { number: r.u64()? },
+        Kind::SyncNoneLeft => Message::SyncNoneLeft,
+        Kind::SyncNotYet => Message::SyncNotYet,
+        Kind::SyncGrant => Message::SyncGrant { generations: generations(r)? },
+        Kind::SyncConfirm => Message::SyncConfirm,
+        Kind::Ping => Message::Ping { number: r.u64()? },
+        Kind::Pong => Message::Pong { number: r.u64()? },
+        Kind::Bye => Message::Bye,
+    })
+}
+
+/// Appends the body of `message`, whose payload is `data_bytes` long. Must mirror [`get`] field by
+/// field.
+pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
+    match message {
+        Message::Hello(hello) => handshake::put_hello(hello, w),
+        Message::Proof(proof) => w.bytes(proof),
+        Message::Parameters(parameters) => handshake::put_parameters(parameters, w),
+        Message::Data(data) => handshake::put_data(data, w),
+        Message::Refuse(refusal) => handshake::put_refuse(refusal, w),
+        Message::Bitmap { from_block, runs, last } => {
+            assert!(runs.len() <= BITMAP_RUNS_BYTES_MAX, "invariant: runs fit into one message");
+            w.u64(*from_block);
+            w.flag(*last);
+            w.bytes(runs);
+        }
+        Message::SyncStart { sync_generation } => w.u64(*sync_generation),
+        Message::State { role, disk } => {
+            w.u8(role.code());
+            w.u8(disk.code());
+        }
+        Message::PromoteAnswer { refusal } => {
+            w.flag(refusal.is_some());
+            if let Some(text) = refusal {
+                w.explanation(text);
+            }
+        }
+        Message::Write { number, range, fua } => {
+            w.u64(*number);
+            w.data_range(*range, data_bytes);
+            w.flag(*fua);
+        }
+        Message::Zero { number, range, fua, may_unmap } => {
+            w.u64(*number);
+            w.range(*range, ZERO_PIECE_BYTES_MAX);
+            w.flag(*fua);
+            w.flag(*may_unmap);
+        }
+        Message::SyncRequest { number, range } => {
+            w.u64(*number);
+            w.range(*range, u64::from(SYNC_PIECE_BYTES_MAX));
+        }
+        Message::SyncData { number, range } => {
+            w.u64(*number);
+            w.data_range(*range, data_bytes);
+        }
+        Message::WriteDone { number }
+        | Message::Flush { number }
+        | Message::FlushDone { number }
+        | Message::PairDone { number }
+        | Message::SyncUnreadable { number }
+        | Message::SyncWritten { number }
+        | Message::Ping { number }
+        | Message::Pong { number } => w.u64(*number),
+        Message::SyncGrant { generations } => put_generations(*generations, w),
+        Message::SyncStarted
+        | Message::PromoteAsk
+        | Message::SyncNoneLeft
+        | Message::SyncNotYet
+        | Message::SyncConfirm
+        | Message::Bye => {}
+    }
+}
+
+pub(super) fn generations(r: &mut BodyReader<'_>) -> Result<Generations, WireError> {
+    Ok(Generations { current: r.u64()?, bitmap: r.u64()?, history: [r.u64()?, r.u64()?] })
+}
+
+pub(super) fn put_generations(generations: Generations, w: &mut BodyWriter<'_>) {
+    w.u64(generations.current);
+    w.u64(generations.bitmap);
+    for history in generations.history {
+        w.u64(history);
+    }
+}

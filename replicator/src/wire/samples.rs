@@ -1,0 +1,139 @@
+//! The messages that the tests of the codec send: at least one of every kind.
+
+use super::{BITMAP_RUNS_BYTES_MAX, Kind};
+use crate::ids::NodeIndex;
+use crate::message::{DataStatement, Hello, Message, Parameters, RefusalCode, RefusalMessage};
+use crate::settings::{PIECE_BYTES_MAX, PeerWindow, SYNC_PIECE_BYTES_MAX, ZERO_PIECE_BYTES_MAX};
+use crate::state::{DiskState, Role};
+use metadata::generations::Generations;
+use metadata::units::ByteRange;
+
+const GENERATIONS: Generations =
+    Generations { current: 0xa1, bitmap: 0xb2, history: [0xc3, u64::MAX] };
+
+/// A message, and its payload's length and checksum if it has one.
+pub(super) type Sample = (Message, Option<(u32, u32)>);
+
+pub(super) fn hello_sample(node: NodeIndex, node_name: &str, secret: bool) -> Hello {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        node,
+        node_name: node_name.to_owned(),
+        resource: "postgres".to_owned(),
+        nonce: std::array::from_fn(|at| u8::try_from(at).unwrap()),
+        secret,
+    }
+}
+
+fn refusal_sample(text: &str) -> Message {
+    Message::Refuse(RefusalMessage { code: RefusalCode::SplitBrain, text: text.to_owned() })
+}
+
+fn parameters_sample() -> Parameters {
+    Parameters {
+        protocol: b'C',
+        window: PeerWindow { frames: [64, 32, 16], bare: 8 },
+        capacity_bytes: 0x1122_3344_5566_7788,
+        agreed_bytes: 0x99aa_bbcc_ddee_ff00,
+        logical_block_bytes: 4096,
+        zeroes_cheaply: true,
+    }
+}
+
+fn data_sample() -> DataStatement {
+    DataStatement {
+        generations: GENERATIONS,
+        instance_id: 0x0102_0304_0506_0708,
+        role: Role::Secondary,
+        disk: DiskState::Consistent,
+        crashed_primary: true,
+        lost_power: false,
+        bitmap_covers_history: true,
+        out_of_sync_blocks: 77,
+    }
+}
+
+/// At least one sample of `kind`. The match is total: a new kind, and so a new message, needs a
+/// sample here.
+pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
+    let number = 0xfedc_ba98_7654_3210;
+    let range = ByteRange::new(4096, 512);
+    match kind {
+        Kind::Hello => vec![
+            Message::Hello(hello_sample(NodeIndex::First, "", false)),
+            Message::Hello(hello_sample(NodeIndex::Second, &"n".repeat(255), true)),
+        ],
+        Kind::Proof => vec![Message::Proof(std::array::from_fn(|at| 255 - at as u8))],
+        Kind::Parameters => vec![Message::Parameters(parameters_sample())],
+        Kind::Data => vec![Message::Data(data_sample())],
+        Kind::Refuse => vec![refusal_sample(""), refusal_sample(&"\u{e4}x".repeat(85))],
+        Kind::Bitmap => vec![
+            Message::Bitmap { from_block: number, runs: Vec::new(), last: true },
+            Message::Bitmap { from_block: 0, runs: vec![7; BITMAP_RUNS_BYTES_MAX], last: false },
+        ],
+        Kind::SyncStart => vec![Message::SyncStart { sync_generation: number }],
+        Kind::SyncStarted => vec![Message::SyncStarted],
+        Kind::State => {
+            vec![Message::State { role: Role::Secondary, disk: DiskState::UpToDate }]
+        }
+        Kind::PromoteAsk => vec![Message::PromoteAsk],
+        Kind::PromoteAnswer => vec![
+            Message::PromoteAnswer { refusal: None },
+            Message::PromoteAnswer { refusal: Some("I am Primary".to_owned()) },
+        ],
+        Kind::Write => vec![
+            Message::Write { number, range, fua: false },
+            Message::Write { number, range: ByteRange::new(0, 1), fua: true },
+            Message::Write {
+                number,
+                range: ByteRange::new(
+                    u64::MAX - u64::from(PIECE_BYTES_MAX),
+                    PIECE_BYTES_MAX.into(),
+                ),
+                fua: true,
+            },
+        ],
+        Kind::Zero => vec![
+            Message::Zero { number, range, fua: true, may_unmap: false },
+            Message::Zero {
+                number,
+                range: ByteRange::new(0, ZERO_PIECE_BYTES_MAX),
+                fua: false,
+                may_unmap: true,
+            },
+        ],
+        Kind::WriteDone => vec![Message::WriteDone { number }],
+        Kind::Flush => vec![Message::Flush { number }],
+        Kind::FlushDone => vec![Message::FlushDone { number }],
+        Kind::PairDone => vec![Message::PairDone { number }],
+        Kind::SyncRequest => vec![Message::SyncRequest {
+            number,
+            range: ByteRange::new(0, SYNC_PIECE_BYTES_MAX.into()),
+        }],
+        Kind::SyncData => vec![
+            Message::SyncData { number, range },
+            Message::SyncData { number, range: ByteRange::new(0, SYNC_PIECE_BYTES_MAX.into()) },
+        ],
+        Kind::SyncUnreadable => vec![Message::SyncUnreadable { number }],
+        Kind::SyncWritten => vec![Message::SyncWritten { number }],
+        Kind::SyncNoneLeft => vec![Message::SyncNoneLeft],
+        Kind::SyncNotYet => vec![Message::SyncNotYet],
+        Kind::SyncGrant => vec![Message::SyncGrant { generations: GENERATIONS }],
+        Kind::SyncConfirm => vec![Message::SyncConfirm],
+        Kind::Ping => vec![Message::Ping { number }],
+        Kind::Pong => vec![Message::Pong { number }],
+        Kind::Bye => vec![Message::Bye],
+    }
+}
+
+pub(super) fn samples() -> Vec<Sample> {
+    let with_data = |message: Message| {
+        let mut data = None;
+        if let Message::Write { range, .. } | Message::SyncData { range, .. } = &message {
+            data = Some((u32::try_from(range.bytes()).unwrap(), 0x5eed_1e55));
+        }
+        (message, data)
+    };
+    Kind::ALL.iter().flat_map(|&kind| samples_of(kind)).map(with_data).collect()
+}
