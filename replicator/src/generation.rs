@@ -180,36 +180,30 @@ fn crash_marks(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> De
     decision
 }
 
+/// Rules 50-80: one lies behind the other. The same question is asked from both ends, so the answers mirror.
 fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
     let (s, p) = (&mine.generations, &yours.generations);
-    let in_history =
-        |current: u64, history: &[u64; 2]| history.iter().any(|entry| matches(current, *entry));
-    if matches(s.current, p.bitmap) {
-        return sync(End::Target, Amount::Bitmap, 50, mine);
-    }
-    if matches(s.current, p.history[0]) && started_from(p.bitmap, p.history[0]) {
-        return sync(End::Target, Amount::Bitmap, 51, mine);
-    }
-    if in_history(s.current, &p.history) {
-        let covered = yours.bitmap_covers_history && matches(s.current, p.history[0]);
-        return sync(End::Target, if covered { Amount::Bitmap } else { Amount::Full }, 60, mine);
-    }
-    if matches(s.bitmap, p.current) {
-        return sync(End::Source, Amount::Bitmap, 70, mine);
-    }
-    if matches(s.history[0], p.current) && started_from(s.bitmap, s.history[0]) {
-        let mut decision = sync(End::Source, Amount::Bitmap, 71, mine);
-        decision.corrected.bitmap = s.history[0];
-        decision.corrected.history = [s.history[1], 0];
-        return decision;
-    }
-    if in_history(p.current, &s.history) {
-        let covered = mine.bitmap_covers_history && matches(p.current, s.history[0]);
-        return sync(End::Source, if covered { Amount::Bitmap } else { Amount::Full }, 80, mine);
+    match (behind(mine, yours), behind(yours, mine)) {
+        (Some((rule, amount)), None) => return sync(End::Target, amount, rule, mine),
+        (None, Some((rule, amount))) => {
+            // 70, 71 and 80 are 50, 51 and 60 seen from the other end.
+            let mut decision = sync(End::Source, amount, rule + 20, mine);
+            if rule == 51 {
+                // The start of a resync never arrived: taken back, to be begun anew.
+                decision.corrected.bitmap = s.history[0];
+                decision.corrected.history = [s.history[1], 0];
+            }
+            return decision;
+        }
+        // Each claims to contain the other: no history of ours looks like this.
+        (Some(_), Some(_)) => return plain(Verdict::SplitBrain { common_base: false }, 100, mine),
+        (None, None) => {}
     }
     if matches(s.bitmap, p.bitmap) {
         return plain(Verdict::SplitBrain { common_base: true }, 90, mine);
     }
+    let in_history =
+        |entry: u64, history: &[u64; 2]| history.iter().any(|other| matches(entry, *other));
     let related = s.history.iter().any(|entry| in_history(*entry, &p.history))
         || in_history(s.bitmap, &p.history)
         || in_history(p.bitmap, &s.history);
@@ -224,6 +218,23 @@ fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
         return plain(Verdict::SplitBrain { common_base }, 100, mine);
     }
     plain(Verdict::Unrelated, 110, mine)
+}
+
+/// Is what `behind` has an ancestor of what `ahead` has, and how much must be copied then? With the rule's number as
+/// the node behind sees it.
+fn behind(behind: &DataStatement, ahead: &DataStatement) -> Option<(u16, Amount)> {
+    let current = behind.generations.current;
+    let newer = &ahead.generations;
+    if matches(current, newer.bitmap) {
+        return Some((50, Amount::Bitmap));
+    }
+    if matches(current, newer.history[0]) {
+        if started_from(newer.bitmap, newer.history[0]) {
+            return Some((51, Amount::Bitmap));
+        }
+        return Some((60, if ahead.bitmap_covers_history { Amount::Bitmap } else { Amount::Full }));
+    }
+    matches(current, newer.history[1]).then_some((60, Amount::Full))
 }
 
 fn started_from(sync_generation: u64, base: u64) -> bool {

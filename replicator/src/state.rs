@@ -100,6 +100,21 @@ names!(DiskState: Diskless, Attaching, Failed, Inconsistent, Outdated, DUnknown,
 names!(ConnectionState: StandAlone, Disconnecting, Unconnected, Connecting, Connected);
 names!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget);
 
+impl DiskState {
+    /// As it counts for the other node: a disk that takes no writes is no disk.
+    #[must_use]
+    pub const fn as_peer_sees_it(self) -> Self {
+        match self {
+            Self::Diskless | Self::Attaching | Self::Failed => Self::Diskless,
+            Self::Inconsistent
+            | Self::Outdated
+            | Self::DUnknown
+            | Self::Consistent
+            | Self::UpToDate => self,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -123,11 +123,7 @@ impl Node {
             peer.role = role;
             peer.promoting = false;
         }
-        let disk = match disk {
-            DiskState::Failed | DiskState::Attaching => DiskState::Diskless,
-            other => other,
-        };
-        self.peer_disk_is(disk, "the peer says so");
+        self.peer_disk_is(disk.as_peer_sees_it(), "the peer says so");
         if role == Role::Primary && self.role == Role::Primary {
             self.refuse_session(crate::message::RefusalMessage {
                 code: crate::message::RefusalCode::TwoPrimaries,

@@ -83,7 +83,8 @@ impl Node {
     fn guest_may_write(&mut self, range: ByteRange) -> bool {
         let Some(disk) = self.replica.attached() else { return false };
         let inside = range.end() <= disk.size_bytes();
-        let aligned = (range.start() | range.bytes()) % u64::from(disk.logical_block_bytes) == 0
+        let aligned = (range.start() | range.bytes())
+            .is_multiple_of(u64::from(disk.logical_block_bytes))
             || range.end() == disk.size_bytes();
         if self.role == Role::Primary {
             self.drop_session("the peer wrote to a Primary");

@@ -24,10 +24,7 @@ impl Node {
                 }),
             instance_id: superblock.map_or(0, |superblock| superblock.instance_id),
             role: self.role,
-            disk: match self.replica.state() {
-                DiskState::Failed | DiskState::Attaching => DiskState::Diskless,
-                state => state,
-            },
+            disk: self.replica.state().as_peer_sees_it(),
             crashed_primary: flags.crashed_primary,
             lost_power: flags.lost_power,
             bitmap_covers_history: flags.bitmap_covers_history,
