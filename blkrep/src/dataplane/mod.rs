@@ -2,19 +2,32 @@
 //!
 //! | to read about | open |
 //! |---|---|
+//! | how it is started | `start`, `arena_plan` |
 //! | the loop and the order of its turn | `io_thread` |
 //! | NBD clients | `nbd_port`, `nbd_session`, `nbd_intake`, `nbd_request` |
 //! | the peer | `peer_port`, `peer_link` |
-//! | disks | `disk`, `disk_io`, `metadata_writer` |
+//! | disks | `disk`, `disk_lock`, `disk_image`, `disk_io`, `metadata_writer` |
 //! | sockets in general | `listener`, `inbox`, `send_queue` |
 //! | commands from the control room | `handle` |
+//! | the log | `report` |
 
+mod arena_plan;
+pub mod disk;
+pub mod disk_lock;
+mod disk_image;
 mod disk_io;
+pub mod handle;
 mod inbox;
+mod io_thread;
+pub mod listener;
 mod metadata_writer;
 mod nbd_intake;
+mod nbd_port;
 mod nbd_request;
 mod nbd_session;
 mod peer_link;
+mod peer_port;
+mod report;
 mod send_queue;
+pub mod start;
 mod token;

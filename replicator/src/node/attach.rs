@@ -68,7 +68,10 @@ impl Node {
         self.replica = Replica::Attached(disk);
         let state = self.replica.state();
         self.disk_changed(DiskState::Attaching, state, "its metadata say so");
-        self.connect();
+        if self.leaving.is_none() {
+            self.connect();
+        }
+        self.leave_when_quiet();
     }
 
     /// The disk is given up. What it holds counts for nothing until it is attached again; a Primary cannot serve.
@@ -85,6 +88,7 @@ impl Node {
         }
         let reason = format!("a {what} failed with error {errno}");
         self.disk_changed(old, DiskState::Failed, &reason);
+        self.disk_changed(DiskState::Failed, DiskState::Diskless, "it is given up");
         self.notice(
             Level::Error,
             format!(

@@ -201,12 +201,13 @@ impl Node {
 
     /// This node says no for good: the peer is told, and an operator is needed.
     pub(super) fn refuse_session(&mut self, why: RefusalMessage) {
-        let Some(session) = self.peer.session.take() else { return };
-        self.turn_away(session.link, why.clone());
+        let Some(session) = &self.peer.session else { return };
+        let link = session.link;
+        self.turn_away(link, why.clone());
         self.notice(Level::Error, why.text.clone());
+        self.session_ended(&why.text);
         self.peer.refusal = Some(why.text.clone());
         self.stand_alone(why);
-        self.after_session();
     }
 
     /// Stays alone until told otherwise.

@@ -39,7 +39,7 @@ impl Node {
     }
 
     /// Bits set, less those that only wait for a flush.
-    fn out_of_sync_blocks(&self) -> u64 {
+    pub(super) fn out_of_sync_blocks(&self) -> u64 {
         let set = self.replica.known().map_or(0, |disk| disk.bitmap.count());
         let clearing = match &self.sync {
             Sync::Idle => 0,

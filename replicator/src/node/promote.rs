@@ -1,8 +1,8 @@
 //! Becoming Primary: the peer's live consent, a quiet disk, a durable mark, then the export (G2, G4, D8, D15).
 
-use super::Node;
 use super::persist::Then;
 use super::route::AfterFlush;
+use super::{Node, Sync};
 use crate::event::{Answer, Event, Output, Refusal, RefusalClass};
 use crate::generation::rotate;
 use crate::ids::{CommandId, NodeIndex};
@@ -261,15 +261,21 @@ impl Node {
         self.wish(export);
         self.send_state();
         self.role_change_ends(command, Ok(()));
-        if force && self.peer.session.is_some() {
-            // The own identifiers have changed: the two must meet again to see what that means (G1).
-            self.drop_session("a new generation was forced");
+        // Forced: the own identifiers have changed. Bits set: this node's data are the right ones now (D7). Either
+        // way the two must meet again to see what that means (G1).
+        let bits_tell = matches!(self.sync, Sync::Idle) && self.out_of_sync_blocks() > 0;
+        if self.peer.session.is_some() && (force || bits_tell) {
+            self.drop_session("promoted; the two must compare their data anew");
         }
     }
 
     pub(super) fn role_change_ends(&mut self, command: CommandId, result: Result<(), Refusal>) {
         self.role_change = RoleChange::None;
         self.timers.stop(Timer::RoleChange);
+        if result.is_err() {
+            // A peer that gave its consent waits to hear what came of it.
+            self.send_state();
+        }
         self.answer(command, result);
     }
 

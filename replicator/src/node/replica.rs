@@ -34,8 +34,7 @@ pub(super) enum Replica {
 impl Replica {
     pub(super) fn state(&self) -> DiskState {
         match self {
-            Self::Diskless => DiskState::Diskless,
-            Self::Failed(_) => DiskState::Failed,
+            Self::Diskless | Self::Failed(_) => DiskState::Diskless,
             Self::Attaching(_) => DiskState::Attaching,
             Self::Attached(disk) => disk.state(),
         }

@@ -74,7 +74,7 @@ impl Writes {
         self.open.0.len()
     }
 
-    /// Writes that the peer has and has not acknowledged; at most a few finished ones too many.
+    /// Writes that the peer has and has not acknowledged; some finished ones behind the oldest count too.
     pub(super) fn unacked_count(&self) -> usize {
         self.sent.len()
     }
@@ -260,6 +260,7 @@ impl Node {
         if let Some(peer) = self.peer.connected_mut() {
             peer.window.give(cost);
         }
+        self.writes.oldest_sent();
         self.write_check(number);
         self.window_has_room();
     }
