@@ -228,18 +228,12 @@ fn next_step(job: &Job, bytes: u32) -> Result<Option<Step>, Errno> {
 /// (rule D3).
 fn step_after_error(job: &Job, errno: Errno) -> Result<Option<Step>, Errno> {
     let is_passing = errno == Errno::INTR || errno == Errno::AGAIN;
+    let cannot = [Errno::OPNOTSUPP, Errno::INVAL, Errno::NOSYS].contains(&errno);
     match job.step {
         Step::Moving(_) | Step::Zeroing(_) | Step::Asking(_) if is_passing => Ok(Some(job.step)),
-        Step::Asking(how) => match (errno, how) {
-            (Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS, ZeroHow::GiveBack) => {
-                Ok(Some(Step::Asking(ZeroHow::KeepSpace)))
-            }
-            (Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS, ZeroHow::KeepSpace) => {
-                Ok(Some(Step::Zeroing(0)))
-            }
-            _ => Err(errno),
-        },
-        Step::Moving(_) | Step::Zeroing(_) | Step::Flushing => Err(errno),
+        Step::Asking(ZeroHow::GiveBack) if cannot => Ok(Some(Step::Asking(ZeroHow::KeepSpace))),
+        Step::Asking(ZeroHow::KeepSpace) if cannot => Ok(Some(Step::Zeroing(0))),
+        Step::Asking(_) | Step::Moving(_) | Step::Zeroing(_) | Step::Flushing => Err(errno),
     }
 }
 

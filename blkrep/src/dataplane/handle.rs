@@ -115,7 +115,7 @@ impl Handle {
     fn order(&self, order: Order) -> Result<(), CommandError> {
         self.orders.send(order).map_err(|_| CommandError::Ended)?;
         // The counter is full only when the thread was woken already, so a failure changes nothing.
-        drop(rustix::io::write(&*self.wake, &1u64.to_ne_bytes()));
+        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         Ok(())
     }
 }

@@ -22,7 +22,9 @@ const UNSENT_BYTES: u32 = 128 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// A TCP address.
-    #[error("cannot listen on {address}: {errno}; check that the address is this node's and the port is free")]
+    #[error(
+        "cannot listen on {address}: {errno}; check that the address is this node's and the port is free"
+    )]
     Tcp {
         /// The address.
         address: SocketAddr,
@@ -119,8 +121,8 @@ pub(super) fn prepare_client(socket: &OwnedFd, is_tcp: bool) -> Result<(), Errno
 /// Resets a TCP connection at once: what is queued is thrown away, and the peer gets a RST (rule D15).
 pub(super) fn reset(socket: &OwnedFd) {
     // Either of the two is enough; both fail only on a socket that is closed already.
-    drop(sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO)));
-    drop(connect_unspec(socket));
+    let _ = sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO));
+    let _ = connect_unspec(socket);
 }
 
 /// The address of the other end, for the log.

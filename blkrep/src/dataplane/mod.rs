@@ -13,9 +13,9 @@
 
 mod arena_plan;
 pub mod disk;
-pub mod disk_lock;
 mod disk_image;
 mod disk_io;
+pub mod disk_lock;
 pub mod handle;
 mod inbox;
 mod io_thread;

@@ -178,21 +178,24 @@ impl NbdPort {
         });
     }
 
-    /// Goes on with sessions that waited for buffers, in turn, and starts their sends and receives.
-    pub(super) fn kick(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
+    /// Goes on with sessions that waited for buffers; every turn another one comes first.
+    pub(super) fn resume(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
         self.first_served = (self.first_served + 1) % SESSIONS_MAX;
         for step in 0..SESSIONS_MAX {
             let place = (self.first_served + step) % SESSIONS_MAX;
-            let Some(session) = &mut self.sessions[place] else { continue };
-            if session.is_starved {
-                let token = session.token(Source::ClientReceive);
+            let starved = self.sessions[place].as_ref().filter(|session| session.is_starved);
+            if let Some(token) = starved.map(|session| session.token(Source::ClientReceive)) {
                 self.with_session(ring, token, inputs, Session::advance);
-            }
-            if let Some(session) = &mut self.sessions[place] {
-                session.kick(ring);
             }
         }
         self.tell_clients(inputs);
+    }
+
+    /// Starts sends and receives of all sessions.
+    pub(super) fn kick(&mut self, ring: &mut Ring) {
+        for session in self.sessions.iter_mut().flatten() {
+            session.kick(ring);
+        }
     }
 
     /// The next moment at which [`NbdPort::expire`] has something to do.
@@ -259,13 +262,7 @@ impl NbdPort {
         }
     }
 
-    fn end(
-        &mut self,
-        ring: &mut Ring,
-        place: u16,
-        end: &SessionEnd,
-        inputs: &mut VecDeque<Input>,
-    ) {
+    fn end(&mut self, ring: &mut Ring, place: u16, end: &SessionEnd, inputs: &mut VecDeque<Input>) {
         let Some(session) = self.sessions[usize::from(place)].take() else { return };
         if session.is_client() {
             tracing::info!("an NBD client is gone: {end}");

@@ -36,7 +36,9 @@ pub(super) enum LinkError {
         found: u32,
     },
     /// It sent more than it was allowed to (rule D14).
-    #[error("the peer sent a payload of {bytes} bytes beyond its window; check that both nodes run one release")]
+    #[error(
+        "the peer sent a payload of {bytes} bytes beyond its window; check that both nodes run one release"
+    )]
     BeyondWindow {
         /// Length of the payload in bytes.
         bytes: u32,
@@ -185,8 +187,8 @@ impl PeerLink {
                 return Ok(Some((message, None)));
             }
             let bytes = head.data_bytes;
-            let buffer = payload_buffer(arena, &message, bytes)
-                .ok_or(LinkError::BeyondWindow { bytes })?;
+            let buffer =
+                payload_buffer(arena, &message, bytes).ok_or(LinkError::BeyondWindow { bytes })?;
             let crc32c = head.data_crc32c;
             self.incoming = Some(Incoming { message, buffer, bytes, filled: 0, crc32c });
         }

@@ -210,7 +210,7 @@ impl PeerPort {
             {
                 leaving.is_shut = true;
                 // A socket that is dead already needs no farewell.
-                drop(rustix::net::shutdown(place.link.socket(), Shutdown::Write));
+                let _ = rustix::net::shutdown(place.link.socket(), Shutdown::Write);
             }
         }
     }
@@ -260,7 +260,9 @@ impl PeerPort {
         }
         let Some(index) = self.links.iter().position(Option::is_none) else {
             let name = listener::peer_name(&socket);
-            tracing::warn!("too many connections on the peer's port: the one from {name} is closed");
+            tracing::warn!(
+                "too many connections on the peer's port: the one from {name} is closed"
+            );
             self.not_added(origin, inputs);
             return;
         };

@@ -1,0 +1,339 @@
+//! The loop: one thread that owns everything of a resource, and the order of its turn (rule D19).
+//!
+//! A turn: reap completions; the peer's socket, then timers and disks, then commands and clients, each followed by
+//! the engine; then the peer's frames, the local disk and the clients' replies leave together, in that order, with
+//! the one call that also waits for the next turn.
+
+use super::disk_io::{DataDisk, Work};
+use super::handle::{Order, Orders};
+use super::metadata_writer::MetadataWriter;
+use super::nbd_port::NbdPort;
+use super::peer_port::PeerPort;
+use super::report::log_event;
+use super::token::{Source, Token};
+use crate::ring::arena::Pool;
+use crate::ring::{Completion, Interest, Operation, Ring};
+use replicator::event::{Answer, Command, DiskImage, Input, Output};
+use replicator::ids::{CommandId, IoId, Moment};
+use replicator::node::Node;
+use replicator::settings::SYNC_PIECE_BYTES_MAX;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// After the engine's last word, queued frames get so long to leave.
+const LAST_SENDS_MS_MAX: u64 = 1_000;
+
+/// Everything that the thread starts with.
+pub(super) struct Parts {
+    pub(super) ring: Ring,
+    pub(super) node: Node,
+    pub(super) peer: PeerPort,
+    pub(super) clients: NbdPort,
+    pub(super) disk: DataDisk,
+    pub(super) metadata: MetadataWriter,
+    pub(super) orders: Orders,
+}
+
+/// The thread's state.
+pub(super) struct IoThread {
+    ring: Ring,
+    node: Node,
+    peer: PeerPort,
+    clients: NbdPort,
+    disk: Option<DataDisk>,
+    metadata: Option<MetadataWriter>,
+    is_disk_leaving: bool,
+    orders: Orders,
+    commands: Vec<(CommandId, oneshot::Sender<Answer>)>,
+    commands_ever: u64,
+    inputs: VecDeque<Input>,
+    began: Instant,
+    now: Moment,
+    stop_at: Option<Moment>,
+}
+
+/// Order in which the completions of a turn are dealt with (rule D19).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    Peer,
+    Disk,
+    Clients,
+}
+
+const fn rank(source: Source) -> Rank {
+    match source {
+        Source::LinkReceive | Source::LinkSend | Source::PeerListener | Source::Dial => Rank::Peer,
+        Source::Disk | Source::Metadata => Rank::Disk,
+        Source::Wake | Source::ClientListener | Source::ClientReceive | Source::ClientSend => {
+            Rank::Clients
+        }
+    }
+}
+
+impl IoThread {
+    /// A thread that has not begun.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { ring, node, peer, clients, disk, metadata, orders } = parts;
+        Self {
+            ring,
+            node,
+            peer,
+            clients,
+            disk: Some(disk),
+            metadata: Some(metadata),
+            is_disk_leaving: false,
+            orders,
+            commands: Vec::new(),
+            commands_ever: 0,
+            inputs: VecDeque::new(),
+            began: Instant::now(),
+            now: Moment::default(),
+            stop_at: None,
+        }
+    }
+
+    /// Runs until the engine says stop.
+    ///
+    /// # Errors
+    /// When the kernel refuses the ring.
+    pub(super) fn run(mut self, image: DiskImage) -> io::Result<()> {
+        self.inputs.push_back(Input::DiskOpened(Box::new(image)));
+        self.lend_sync_buffers();
+        self.feed();
+        self.peer.listen(&mut self.ring);
+        self.clients.listen(&mut self.ring);
+        self.listen_to_orders();
+        let mut done = Vec::with_capacity(256);
+        loop {
+            self.depart();
+            if self.is_over() {
+                break;
+            }
+            let timeout = self.timeout();
+            done.clear();
+            self.ring.wait(timeout, &mut done)?;
+            self.now = self.clock();
+            self.turn(&done);
+        }
+        self.clients.remove_socket();
+        Ok(())
+    }
+
+    fn turn(&mut self, done: &[Completion]) {
+        self.deal_with(done, Rank::Peer);
+        self.feed();
+        if self.node.next_deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.inputs.push_back(Input::Timer);
+        }
+        self.expire();
+        self.deal_with(done, Rank::Disk);
+        self.feed();
+        self.deal_with(done, Rank::Clients);
+        self.feed();
+    }
+
+    fn deal_with(&mut self, done: &[Completion], wanted: Rank) {
+        for completion in done {
+            let token = Token::unpack(completion.token);
+            if rank(token.source) == wanted {
+                self.completed(token, completion.result);
+            }
+        }
+    }
+
+    fn completed(&mut self, token: Token, result: i32) {
+        let Self { ring, peer, clients, inputs, now, .. } = self;
+        match token.source {
+            Source::LinkReceive => peer.received(ring, token, result, inputs),
+            Source::LinkSend => peer.sent(ring, token, result, inputs),
+            Source::PeerListener => peer.accept(ring, inputs),
+            Source::Dial => peer.dialled(ring, token, inputs),
+            Source::ClientReceive => clients.received(ring, token, result, inputs),
+            Source::ClientSend => clients.sent(ring, token, result, inputs),
+            Source::ClientListener => clients.accept(ring, token.place, *now),
+            Source::Wake => self.take_orders(),
+            Source::Disk => {
+                let disk = self.disk.as_mut();
+                inputs.extend(disk.and_then(|disk| disk.completed(ring, token.place, result)));
+            }
+            Source::Metadata => {
+                let metadata = self.metadata.as_mut();
+                inputs.extend(metadata.and_then(|metadata| metadata.completed(result)));
+            }
+        }
+    }
+
+    /// Gives the engine everything that waits, and carries out what it wishes, until both are quiet.
+    fn feed(&mut self) {
+        while let Some(input) = self.inputs.pop_front() {
+            self.node.handle(self.now, input);
+            while let Some(output) = self.node.poll_output() {
+                self.carry_out(output);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        let Self { ring, peer, clients, inputs, now, .. } = self;
+        match output {
+            Output::DiskRead { io, range, buffer, checksum } => {
+                self.start(io, Work::Read { range, buffer, checksum });
+            }
+            Output::DiskWrite { io, range, buffer, fua } => {
+                self.start(io, Work::Write { range, buffer, fua });
+            }
+            Output::DiskZero { io, range, fua, may_unmap } => {
+                self.start(io, Work::Zero { range, fua, may_unmap });
+            }
+            Output::DiskFlush { io } => self.start(io, Work::Flush),
+            Output::MetadataWrite { io, offset_bytes, pages } => self
+                .metadata
+                .as_mut()
+                .expect("invariant: the engine writes no metadata after it gave the disk up")
+                .start(io, offset_bytes, pages),
+            Output::Send { link, message, payload, lane } => {
+                peer.send(ring.arena_mut(), link, &message, payload, lane);
+            }
+            Output::Reply { request, result } => clients.reply(ring, request, result, inputs),
+            Output::Release(buffer) => ring.arena_mut().release(buffer),
+            Output::OpenExport { size_bytes, block_bytes_min, trim } => {
+                clients.open_export(size_bytes, block_bytes_min, trim);
+            }
+            Output::CloseExport { message } => clients.close_export(message),
+            Output::Dial => peer.dial(ring, *now, inputs),
+            Output::CloseLink { link, how } => peer.close(ring, link, how, *now),
+            Output::Answer { command, answer } => self.answer(command, answer),
+            Output::Event(event) => log_event(&event),
+            Output::CloseDisk => self.is_disk_leaving = true,
+            Output::Stop => {
+                let limit = Duration::from_millis(LAST_SENDS_MS_MAX);
+                self.stop_at = Some(self.now.after(limit));
+            }
+        }
+    }
+
+    fn start(&mut self, io: IoId, work: Work) {
+        self.disk
+            .as_mut()
+            .expect("invariant: the engine uses no disk that it gave up")
+            .start(io, work);
+    }
+
+    /// Lets everything leave: the peer's frames first, then the local disk, then the clients' replies.
+    fn depart(&mut self) {
+        self.lend_sync_buffers();
+        // Sessions that waited for buffers may go on; what they ask for belongs to this turn.
+        self.clients.resume(&mut self.ring, &mut self.inputs);
+        self.feed();
+        self.peer.kick(&mut self.ring);
+        if let Some(disk) = &mut self.disk {
+            disk.kick(&mut self.ring);
+        }
+        if let Some(metadata) = &mut self.metadata {
+            metadata.kick(&mut self.ring);
+        }
+        self.clients.kick(&mut self.ring);
+        self.close_disk_if_idle();
+    }
+
+    fn lend_sync_buffers(&mut self) {
+        while let Some(buffer) = self.ring.arena_mut().allocate(Pool::Sync, SYNC_PIECE_BYTES_MAX) {
+            self.inputs.push_back(Input::SyncBuffer(buffer));
+        }
+    }
+
+    fn close_disk_if_idle(&mut self) {
+        let is_busy = self.disk.as_ref().is_some_and(|disk| !disk.is_idle())
+            || self.metadata.as_ref().is_some_and(|metadata| !metadata.is_idle());
+        if !self.is_disk_leaving || is_busy {
+            return;
+        }
+        if let Some(disk) = self.disk.take() {
+            disk.close(&mut self.ring);
+        }
+        if let Some(metadata) = self.metadata.take() {
+            metadata.close(&mut self.ring);
+        }
+    }
+
+    fn expire(&mut self) {
+        let Self { ring, peer, clients, inputs, now, .. } = self;
+        if peer.deadline().is_some_and(|deadline| deadline <= *now) {
+            peer.expire(ring, *now, inputs);
+        }
+        if clients.deadline().is_some_and(|deadline| deadline <= *now) {
+            clients.expire(ring, *now, inputs);
+        }
+    }
+
+    fn listen_to_orders(&mut self) {
+        let token = Token { source: Source::Wake, place: 0, use_number: 0 }.pack();
+        let fd = self.orders.wake.as_fd();
+        self.ring.submit(token, Operation::Poll { fd, interest: Interest::Readable });
+    }
+
+    fn take_orders(&mut self) {
+        let mut count = [0; 8];
+        // It is readable; if not, the orders below are there all the same.
+        let _ = rustix::io::read(&*self.orders.wake, &mut count);
+        while let Ok(order) = self.orders.orders.try_recv() {
+            match order {
+                Order::Command { command, answer } => self.command(command, answer),
+                Order::ShutClients => self.clients.shut(&mut self.ring, &mut self.inputs),
+            }
+        }
+        self.listen_to_orders();
+    }
+
+    fn command(&mut self, command: Command, answer: oneshot::Sender<Answer>) {
+        // Whoever went away meanwhile needs no place here.
+        self.commands.retain(|(_, waiting)| !waiting.is_closed());
+        self.commands_ever += 1;
+        let id = CommandId(self.commands_ever);
+        self.commands.push((id, answer));
+        self.inputs.push_back(Input::Command { id, command });
+    }
+
+    fn answer(&mut self, id: CommandId, answer: Answer) {
+        if let Some(at) = self.commands.iter().position(|(waiting, _)| *waiting == id) {
+            let (_, sender) = self.commands.swap_remove(at);
+            // Whoever asked may have stopped waiting.
+            drop(sender.send(answer));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop_at.is_some_and(|limit| self.peer.is_quiet() || limit <= self.now)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let deadlines = [
+            self.node.next_deadline(),
+            self.peer.deadline(),
+            self.clients.deadline(),
+            self.stop_at,
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.since(self.clock()))
+    }
+
+    fn clock(&self) -> Moment {
+        let passed = u64::try_from(self.began.elapsed().as_micros());
+        Moment(passed.expect("invariant: a daemon runs for less than 500 000 years"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peer_is_handled_before_disks_and_disks_before_clients() {
+        assert_eq!(rank(Source::LinkReceive), Rank::Peer);
+        assert_eq!(rank(Source::Metadata), Rank::Disk);
+        assert_eq!(rank(Source::ClientReceive), Rank::Clients);
+    }
+}
