@@ -1,7 +1,9 @@
 //! The impure room: everything of blkrep that touches the kernel, the clock or a person.
 
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod create_md;
 pub mod daemon;
 pub mod dataplane;
 pub mod demo;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `blkrep`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    blkrep::cli::main()
+}

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 impl Resource {
-    /// The file that means the same, with all defaults written out; it parses to this resource again.
+    /// The file that means the same, with all defaults written out; it parses to this resource
+    /// again.
     #[must_use]
     pub fn dump(&self) -> String {
         let mut text = String::new();

@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a resource's configuration cannot be used. Ends a command with exit code 10 (drbd-facts 6.2).
+/// Why a resource's configuration cannot be used. Ends a command with exit code 10 (drbd-facts
+/// 6.2).
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// No file for the resource.

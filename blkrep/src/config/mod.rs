@@ -14,11 +14,13 @@ mod error;
 mod locate;
 mod parse;
 mod paths;
+mod plan;
 mod resource;
+mod secret;
 mod section;
 pub mod units;
 
 pub use error::{ConfigError, Problem, SecretProblem};
-pub use locate::{Named, load, load_all};
+pub use locate::{all_names, load};
 pub use paths::{control_socket, log_file, nbd_socket};
 pub use resource::{MetaDisk, Net, NodeConfig, PeerTrust, Resource};

@@ -33,7 +33,8 @@ const NET_KEYS: [&str; 9] = [
     "max-buffers",
 ];
 const NODE_KEYS: [&str; 5] = ["disk", "meta-disk", "address", "device", "nbd-listen"];
-/// Handlers of DRBD (drbd-facts 5.4): their names are known, so that the answer is not "unknown key".
+/// Handlers of DRBD (drbd-facts 5.4): their names are known, so that the answer is not "unknown
+/// key".
 const HANDLER_KEYS: [&str; 10] = [
     "fence-peer",
     "unfence-peer",
@@ -111,7 +112,8 @@ fn refuse_handlers(top: &Section<'_>) -> Result<(), ConfigError> {
     Err(handlers.error(line, Problem::Unsupported { key, found, supported }))
 }
 
-/// Only `detach`: passing errors on, or calling a handler, needs an engine that goes on with a bad disk.
+/// Only `detach`: passing errors on, or calling a handler, needs an engine that goes on with a bad
+/// disk.
 fn on_io_error(top: &Section<'_>) -> Result<OnIoError, ConfigError> {
     let disk = top.open("disk", &["on-io-error"])?;
     let Some(found) = disk.text("on-io-error", "\"detach\"")? else { return Ok(OnIoError::Detach) };

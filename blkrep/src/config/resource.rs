@@ -18,7 +18,8 @@ pub struct Resource {
     pub net: Net,
     /// `[disk] on-io-error`
     pub on_io_error: OnIoError,
-    /// `[startup] wfc-timeout`: how long `wait-connect` waits when it is not told; zero is for ever.
+    /// `[startup] wfc-timeout`: how long `wait-connect` waits when it is not told; zero is for
+    /// ever.
     pub wfc_timeout: Duration,
     /// `[sync] rate`: cap of the resync in bytes per second; none: as fast as it goes.
     pub sync_rate_max: Option<u64>,

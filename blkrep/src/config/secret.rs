@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Fewest bytes of a secret: 16 random ones cannot be guessed, and a handshake that is overheard lets an
-/// attacker try words at leisure.
+/// Fewest bytes of a secret: 16 random ones cannot be guessed, and a handshake that is overheard
+/// lets an attacker try words at leisure.
 const SECRET_BYTES_MIN: usize = 16;
 /// Most bytes of a secret; more is the wrong file.
 const SECRET_BYTES_MAX: usize = 512;

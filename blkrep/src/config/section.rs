@@ -8,7 +8,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Keys that are as different as this from what was written are not offered as the one that was meant.
+/// Keys that are as different as this from what was written are not offered as the one that was
+/// meant.
 const NEAREST_DISTANCE_MAX: usize = 4;
 
 /// A file's text and name.

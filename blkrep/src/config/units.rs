@@ -1,7 +1,8 @@
 //! Amounts as an administrator writes them: sizes ("64M"), times ("10s"), and back again.
 //!
-//! Sizes are binary, as in DRBD ("100M" is 100 MiB). A number without a unit is refused, because DRBD's own
-//! options count in seconds, tenths of seconds, sectors, pages or KiB, and nobody remembers which in what.
+//! Sizes are binary, as in DRBD ("100M" is 100 MiB). A number without a unit is refused, because
+//! DRBD's own options count in seconds, tenths of seconds, sectors, pages or KiB, and nobody
+//! remembers which in what.
 
 use std::time::Duration;
 

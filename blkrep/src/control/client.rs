@@ -2,13 +2,19 @@
 
 use super::protocol::{RESPONSE_BYTES_MAX, Request, Response};
 use crate::config::control_socket;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, pidfd_open};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// What the client waits beyond the daemon's own patience: the daemon answers itself when its data path does not.
+/// What the client waits beyond the daemon's own patience: the daemon answers itself when its data
+/// path does not.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a daemon gave no answer.
@@ -58,6 +64,41 @@ pub fn ask(run_dir: &Path, resource: &str, request: Request) -> Result<Response,
     let line = exchange(&stream, request).map_err(|source| ControlError::NoAnswer { source })?;
     serde_json::from_str(&line)
         .map_err(|error| ControlError::Nonsense { reason: error.to_string() })
+}
+
+/// The process of a daemon, held so that its end can be waited for.
+#[derive(Debug)]
+pub struct DaemonProcess(OwnedFd);
+
+impl DaemonProcess {
+    /// The process that listens on the control socket of `resource`; none when there is none to be
+    /// seen from here (it may run in another process namespace).
+    #[must_use]
+    pub fn of(run_dir: &Path, resource: &str) -> Option<Self> {
+        let stream = UnixStream::connect(control_socket(run_dir, resource)).ok()?;
+        let pid = socket_peercred(&stream).ok()?.pid;
+        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
+    }
+
+    /// Waits until it has ended, and with it all its locks are free. False when it has not after
+    /// `patience`.
+    #[must_use]
+    pub fn wait_for_end(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left =
+                Timespec::try_from(left).expect("invariant: patience is a matter of seconds");
+            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => return false,
+                Ok(_) => return true,
+                Err(Errno::INTR) => {}
+                // A descriptor that cannot be polled tells nothing: do not claim that it has ended.
+                Err(_) => return false,
+            }
+        }
+    }
 }
 
 fn exchange(mut stream: &UnixStream, request: Request) -> io::Result<String> {

@@ -47,7 +47,8 @@ impl Request {
         }
     }
 
-    /// How long the data path may take to answer: a change of role or an end flushes disks and asks the peer.
+    /// How long the data path may take to answer: a change of role or an end flushes disks and asks
+    /// the peer.
     #[must_use]
     pub const fn patience(self) -> Duration {
         match self {
@@ -71,7 +72,8 @@ pub enum RefusalKind {
     NoAnswer,
 }
 
-/// A response: `{"ok":true}`, `{"ok":true,"status":{...}}` or `{"ok":false,"class":"state","text":"..."}`.
+/// A response: `{"ok":true}`, `{"ok":true,"status":{...}}` or
+/// `{"ok":false,"class":"state","text":"..."}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ResponseWire", into = "ResponseWire")]
 pub enum Response {

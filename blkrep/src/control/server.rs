@@ -1,4 +1,5 @@
-//! The daemon's end of the control socket: bounded lines, bounded connections, and an answer in bounded time.
+//! The daemon's end of the control socket: bounded lines, bounded connections, and an answer in
+//! bounded time.
 
 use super::protocol::{REQUEST_BYTES_MAX, RefusalKind, Request, Response};
 use replicator::event::{Answer, Command};
@@ -17,24 +18,27 @@ use tokio::time::timeout;
 
 /// Most connections at a time; the next one is told to come back.
 const CONNECTIONS_MAX: usize = 32;
-/// A connection that says nothing for so long is closed, so that forgotten ones do not fill the places.
+/// A connection that says nothing for so long is closed, so that forgotten ones do not fill the
+/// places.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// A client that does not read its answer for so long is given up.
 const SEND_MAX: Duration = Duration::from_secs(5);
 /// Pause after a failed accept: the usual cause, no descriptors left, does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes the control socket, readable by its owner only. A socket that a dead daemon left is replaced.
-/// Must be called inside a tokio runtime.
+/// Makes the control socket, readable by its owner only. A socket that a dead daemon left is
+/// replaced. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// A living daemon listens there, or the directory cannot be written, or the path is too long for a socket.
+/// A living daemon listens there, or the directory cannot be written, or the path is too long for a
+/// socket.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         let text = format!("{} is in use: another daemon serves this resource", path.display());
         return Err(io::Error::new(ErrorKind::AddrInUse, text));
     }
-    // The name appears only when the mode is right: there is no moment at which others could connect.
+    // The name appears only when the mode is right: there is no moment at which others could
+    // connect.
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = Path::new(&fresh);
@@ -48,8 +52,8 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves the control socket until it is dropped. `command` carries a command to the I/O thread and brings its
-/// answer; its error, in words, means that the I/O thread is gone.
+/// Serves the control socket until it is dropped. `command` carries a command to the I/O thread and
+/// brings its answer; its error, in words, means that the I/O thread is gone.
 pub async fn serve<F, A, E>(listener: UnixListener, command: F)
 where
     F: Fn(Command) -> A + Clone + Send + Sync + 'static,

@@ -1,4 +1,5 @@
-//! The picture of a resource as JSON: every field of [`Status`], states by name, identifiers as hex strings.
+//! The picture of a resource as JSON: every field of [`Status`], states by name, identifiers as hex
+//! strings.
 
 use metadata::generations::Generations;
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};

@@ -88,11 +88,6 @@ impl SendQueue {
         !self.is_sending && self.started.is_none() && self.waiting_frames() == 0
     }
 
-    /// True while a gathered send is under way.
-    pub(super) const fn is_sending(&self) -> bool {
-        self.is_sending
-    }
-
     /// Starts a gathered send of what waits, unless one is under way.
     pub(super) fn kick(&mut self, ring: &mut Ring, fd: BorrowedFd<'_>, token: u64) {
         if self.is_sending {

@@ -1,6 +1,7 @@
 //! The status for scripts, in the shape of `drbdsetup status --json` (drbd-facts 6.7).
 //!
-//! What does not exist here has the value that DRBD shows when it is off. What DRBD does not have is in the object
+//! What does not exist here has the value that DRBD shows when it is off. What DRBD does not have
+//! is in the object
 //! `blkrep`.
 
 use super::progress::done_percent_100ths;

@@ -1,0 +1,218 @@
+//! The command line: verbs with the names and the meaning of DRBD's (DESIGN 8).
+
+use crate::config::units::{TIME_FORM, parse_size, parse_time};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done or nothing to do; 2 usage; 5 a wait timed out; 10 configuration, or not up; \
+11 refused by the state (of the resource, or of a disk that is in use or holds something); \
+17 no access to good data; 20 the daemon cannot be started or does not answer. \
+Over several resources: the largest.";
+
+/// blkrep: one block device, the same bytes on two nodes.
+#[derive(Debug, Parser)]
+#[command(name = "blkrep", version, about, after_help = EXIT_CODES)]
+pub struct Args {
+    /// Options of every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb, before or after it.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Directory of the configuration files
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "BLKREP_CONFIG_DIR",
+        default_value = "/etc/blkrep.d"
+    )]
+    pub config_dir: PathBuf,
+    /// Directory of sockets and logs
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "BLKREP_RUN_DIR",
+        default_value = "/run/blkrep"
+    )]
+    pub run_dir: PathBuf,
+    /// Which of the two nodes this is; the host's name if not given
+    #[arg(long, global = true, value_name = "NAME", env = "BLKREP_NODE")]
+    pub node: Option<String>,
+}
+
+/// Which resources a verb is for.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Target {
+    /// Name of a resource, or `all`
+    #[arg(value_name = "RESOURCE|all")]
+    pub resource: String,
+}
+
+/// How long a wait may last.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Patience {
+    /// Give up after this time, like 30s; 0 waits for ever [default: wfc-timeout]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub timeout: Option<Duration>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write fresh metadata for this node's disk
+    CreateMd {
+        /// For which.
+        #[command(flatten)]
+        target: Target,
+        /// Overwrite what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Start the daemon in the background, attach the disk and connect
+    Up(Target),
+    /// Disconnect, detach and end the daemon
+    Down(Target),
+    /// Connect to the peer, and keep trying
+    Connect(Target),
+    /// Close the connection and stay alone
+    Disconnect(Target),
+    /// Become Primary: the device can be used here
+    Primary {
+        /// For which.
+        #[command(flatten)]
+        target: Target,
+        /// Declare the local data good
+        #[arg(long)]
+        force: bool,
+    },
+    /// Become Secondary
+    Secondary(Target),
+    /// Show the state
+    Status {
+        /// For which.
+        #[arg(value_name = "RESOURCE|all", default_value = "all")]
+        resource: String,
+        /// As JSON, in the shape of drbdsetup status --json
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print own and peer's role, like Primary/Secondary
+    Role(Target),
+    /// Print the connection state, like Connected
+    Cstate(Target),
+    /// Print own and peer's disk state, like UpToDate/UpToDate
+    Dstate(Target),
+    /// Print the configuration with all defaults
+    Dump(Target),
+    /// Wait until the peer is connected; StandAlone ends the wait with exit code 11
+    WaitConnect {
+        /// For which.
+        #[command(flatten)]
+        target: Target,
+        /// How long.
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Wait until both disks are UpToDate; StandAlone ends the wait with exit code 11
+    WaitSync {
+        /// For which.
+        #[command(flatten)]
+        target: Target,
+        /// How long.
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Run the daemon of one resource in the foreground
+    Daemon(DaemonArgs),
+    /// Run two nodes on this machine, to look at and to break
+    Demo(DemoArgs),
+}
+
+/// Arguments of `daemon`.
+#[derive(Debug, clap::Args)]
+pub struct DaemonArgs {
+    /// Name of the resource
+    pub resource: String,
+    /// Leave the terminal's session (what `up` uses)
+    #[arg(long, hide = true)]
+    pub detach: bool,
+    /// Be killed when the process of this number, the parent, ends (what `demo` uses)
+    #[arg(long, hide = true, value_name = "PID")]
+    pub end_with_parent: Option<i32>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Keep everything in this directory instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Size of each disk
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = demo_size)]
+    pub size: u64,
+    /// Kill the Primary while it is written to, and check that nothing is lost
+    #[arg(long)]
+    pub failover: bool,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    parse_time(text).ok_or_else(|| format!("write {TIME_FORM}, or 0"))
+}
+
+fn demo_size(text: &str) -> Result<u64, String> {
+    const RANGE: std::ops::RangeInclusive<u64> = 8 << 20..=1 << 40;
+    parse_size(text)
+        .filter(|size| RANGE.contains(size))
+        .ok_or_else(|| "write a size from 8M to 1T".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parsed(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_verb() {
+        for line in ["blkrep --node a --run-dir /r up r0", "blkrep up r0 --node a --run-dir /r"] {
+            let args = parsed(line).unwrap();
+            assert_eq!(args.global.node.as_deref(), Some("a"));
+            assert_eq!(args.global.run_dir, PathBuf::from("/r"));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_exit_code_2() {
+        for line in ["blkrep up", "blkrep explode r0", "blkrep wait-sync r0 --timeout 5"] {
+            assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        assert_eq!(parsed("blkrep --help").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn a_timeout_of_zero_needs_no_unit() {
+        let Verb::WaitSync { patience, .. } =
+            parsed("blkrep wait-sync r0 --timeout 0").unwrap().verb
+        else {
+            panic!("another verb");
+        };
+        assert_eq!(patience.timeout, Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,139 @@
+//! Why a verb failed, and the exit code that scripts know it by (drbd-facts 6.2).
+
+use crate::config::ConfigError;
+use crate::control::client::ControlError;
+use crate::control::protocol::RefusalKind;
+use crate::create_md::CreateMdError;
+use crate::demo::DemoError;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A failed verb. Every text names the cause and the next step.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No metadata were written.
+    #[error(transparent)]
+    CreateMd(#[from] CreateMdError),
+    /// The daemon gave no answer.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The daemon refused.
+    #[error("{text}")]
+    Refused {
+        /// Decides the exit code.
+        kind: RefusalKind,
+        /// Its own words.
+        text: String,
+    },
+    /// A wait took too long.
+    #[error("still {state} after {waited}; look at 'blkrep status', or wait longer with --timeout")]
+    WaitTimedOut {
+        /// Where it stands now.
+        state: String,
+        /// How long it was waited.
+        waited: String,
+    },
+    /// Waiting is of no use: this node does not try to connect.
+    #[error("StandAlone: {reason}")]
+    StandAlone {
+        /// Why, and the next step.
+        reason: String,
+    },
+    /// The daemon did not start, or ended with an error.
+    #[error("{text}")]
+    Daemon {
+        /// Its last words.
+        text: String,
+    },
+    /// The daemon said that it ends and is still there.
+    #[error("the daemon has not ended after {waited_s} s; is a disk hanging? Look into its log")]
+    DaemonStays {
+        /// How long it was waited, in seconds.
+        waited_s: u64,
+    },
+    /// A file or process operation of the command line itself failed.
+    #[error("cannot {what} {path}: {source}; check that you may do that")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The demo failed.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+}
+
+impl Failure {
+    /// The exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 10,
+            Self::CreateMd(error) => match error {
+                CreateMdError::Missing { path: _ }
+                | CreateMdError::WrongType { path: _ }
+                | CreateMdError::Layout { path: _, source: _ } => 10,
+                CreateMdError::InUse { path: _ }
+                | CreateMdError::Foreign { path: _, what: _, consequence: _ } => 11,
+                CreateMdError::Io { what: _, path: _, source: _ } => 20,
+            },
+            Self::Control(error) => match error {
+                ControlError::NotUp { resource: _ } => 10,
+                ControlError::Unreachable { socket: _, source: _ }
+                | ControlError::NoAnswer { source: _ }
+                | ControlError::Nonsense { reason: _ } => 20,
+            },
+            Self::Refused { kind, text: _ } => match kind {
+                RefusalKind::State => 11,
+                RefusalKind::NoGoodData => 17,
+                RefusalKind::Configuration => 10,
+                RefusalKind::NoAnswer => 20,
+            },
+            Self::WaitTimedOut { state: _, waited: _ } => 5,
+            Self::StandAlone { reason: _ } => 11,
+            Self::Daemon { text: _ }
+            | Self::DaemonStays { waited_s: _ }
+            | Self::Io { what: _, path: _, source: _ }
+            | Self::Demo(_) => 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_the_daemon_have_the_exit_codes_of_drbd() {
+        for (kind, code) in [
+            (RefusalKind::State, 11),
+            (RefusalKind::NoGoodData, 17),
+            (RefusalKind::Configuration, 10),
+            (RefusalKind::NoAnswer, 20),
+        ] {
+            assert_eq!(Failure::Refused { kind, text: String::new() }.exit_code(), code);
+        }
+    }
+
+    #[test]
+    fn a_resource_that_is_not_up_is_a_matter_of_configuration() {
+        let failure = Failure::from(ControlError::NotUp { resource: "r0".to_owned() });
+        assert_eq!(failure.exit_code(), 10);
+        assert_eq!(failure.to_string(), "not up; start it with 'blkrep up r0'");
+    }
+
+    #[test]
+    fn a_disk_in_use_is_refused_by_state_and_a_missing_one_by_configuration() {
+        let path = PathBuf::from("/dev/sdb");
+        let in_use = CreateMdError::InUse { path: path.clone() };
+        assert_eq!(Failure::from(in_use).exit_code(), 11);
+        assert_eq!(Failure::from(CreateMdError::Missing { path }).exit_code(), 10);
+    }
+}

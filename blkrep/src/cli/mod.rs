@@ -1,0 +1,116 @@
+//! The command line: reads it, carries the verb out on each resource, and makes the exit code.
+
+mod args;
+mod context;
+mod failure;
+mod lifecycle;
+mod show;
+mod wait;
+
+pub use args::{Args, DaemonArgs, DemoArgs, Global, Patience, Target, Verb};
+pub use failure::Failure;
+
+use crate::control::protocol::Request;
+use crate::demo;
+use crate::render::words;
+use clap::Parser;
+use context::Context;
+use std::process::ExitCode;
+use wait::Goal;
+
+/// Runs the program; wrong usage ends it at once with exit code 2.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let context = Context::new(args.global);
+    ExitCode::from(run(&context, args.verb))
+}
+
+/// Carries the verb out and returns its exit code.
+fn run(context: &Context, verb: Verb) -> u8 {
+    let plain = |name: &str, request| context.ask(name, request).map(drop);
+    match verb {
+        Verb::CreateMd { target, force } => {
+            each(context, &target.resource, |name| lifecycle::create_metadata(context, name, force))
+        }
+        Verb::Up(target) => each(context, &target.resource, |name| lifecycle::up(context, name)),
+        Verb::Down(target) => {
+            each(context, &target.resource, |name| lifecycle::down(context, name))
+        }
+        Verb::Connect(target) => {
+            each(context, &target.resource, |name| plain(name, Request::Connect))
+        }
+        Verb::Disconnect(target) => {
+            each(context, &target.resource, |name| plain(name, Request::Disconnect))
+        }
+        Verb::Primary { target, force } => {
+            each(context, &target.resource, |name| plain(name, Request::Primary { force }))
+        }
+        Verb::Secondary(target) => {
+            each(context, &target.resource, |name| plain(name, Request::Secondary))
+        }
+        Verb::Status { resource, json } => status(context, &resource, json),
+        Verb::Role(target) => {
+            each(context, &target.resource, |name| show::word(context, name, words::role))
+        }
+        Verb::Cstate(target) => each(context, &target.resource, |name| {
+            show::word(context, name, |status| words::cstate(status).to_owned())
+        }),
+        Verb::Dstate(target) => {
+            each(context, &target.resource, |name| show::word(context, name, words::dstate))
+        }
+        Verb::Dump(target) => each(context, &target.resource, |name| show::dump(context, name)),
+        Verb::WaitConnect { target, patience } => each(context, &target.resource, |name| {
+            wait::wait(context, name, Goal::Connected, patience.timeout)
+        }),
+        Verb::WaitSync { target, patience } => each(context, &target.resource, |name| {
+            wait::wait(context, name, Goal::InSync, patience.timeout)
+        }),
+        Verb::Daemon(args) => {
+            report("blkrep: ", &args.resource, lifecycle::run_daemon(context, &args))
+        }
+        Verb::Demo(args) => report("blkrep: ", "demo", demo::run(&args).map_err(Failure::from)),
+    }
+}
+
+fn status(context: &Context, target: &str, json: bool) -> u8 {
+    // As drbdsetup, whose messages about a resource begin with its name.
+    if !json {
+        return each_as("", context, target, |name| show::status(context, name));
+    }
+    let mut array = Vec::new();
+    let code = each_as("", context, target, |name| show::collect_json(context, name, &mut array));
+    show::print_json(array);
+    code
+}
+
+fn each(context: &Context, target: &str, verb: impl FnMut(&str) -> Result<(), Failure>) -> u8 {
+    each_as("blkrep: ", context, target, verb)
+}
+
+/// Runs `verb` on every resource that `target` stands for; the largest exit code counts (drbd-facts
+/// 6.2).
+fn each_as(
+    prefix: &str,
+    context: &Context,
+    target: &str,
+    mut verb: impl FnMut(&str) -> Result<(), Failure>,
+) -> u8 {
+    match context.names(target) {
+        Ok(names) => {
+            let codes = names.iter().map(|name| report(prefix, name, verb(name)));
+            codes.max().unwrap_or(0)
+        }
+        Err(error) => report("blkrep: ", target, Err(error.into())),
+    }
+}
+
+fn report(prefix: &str, name: &str, result: Result<(), Failure>) -> u8 {
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            eprintln!("{prefix}{name}: {failure}");
+            failure.exit_code()
+        }
+    }
+}
