@@ -5,8 +5,10 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::config::log_file;
 use crate::control::client::{ControlError, DaemonProcess, ask};
-use crate::control::protocol::Request;
+use crate::control::protocol::{Request, Response};
 use crate::{create_md, daemon};
+use replicator::state::{ConnectionState, DiskState};
+use replicator::status::Status;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal, setsid};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,7 +17,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a daemon may take until its control socket answers.
+/// How long a daemon may take until its control socket answers and its disk is attached.
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long a daemon may take to end after it has said that it does.
 const END_MAX: Duration = Duration::from_secs(30);
@@ -88,8 +90,11 @@ fn wait_until_up(
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + START_MAX;
     loop {
-        if ask(&context.run_dir, name, Request::Status).is_ok() {
-            return Ok(());
+        match ask(&context.run_dir, name, Request::Status) {
+            // The next command of a script would be refused while the metadata are being read.
+            Ok(Response::Status(status)) if is_starting(&status) => {}
+            Ok(_) => return Ok(()),
+            Err(_) => {}
         }
         let ended = child.try_wait().unwrap_or(None);
         let log = log_path.display();
@@ -100,14 +105,18 @@ fn wait_until_up(
             return Err(Failure::Daemon { text });
         }
         if Instant::now() >= deadline {
-            let text = format!(
-                "the daemon does not answer after {} s; look into {log}",
-                START_MAX.as_secs()
-            );
+            let text =
+                format!("the daemon is not ready after {} s; look into {log}", START_MAX.as_secs());
             return Err(Failure::Daemon { text });
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// True until the disk was attached, or given up, and the first dial is made.
+fn is_starting(status: &Status) -> bool {
+    status.connection == ConnectionState::Unconnected
+        && matches!(status.disk, DiskState::Diskless | DiskState::Attaching)
 }
 
 /// The last lines of what was logged after the first `from_bytes` bytes, indented.

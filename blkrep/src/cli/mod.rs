@@ -114,3 +114,44 @@ fn report(prefix: &str, name: &str, result: Result<(), Failure>) -> u8 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client::ControlError;
+    use crate::demo::scratch_dir::ScratchDir;
+    use std::fs;
+
+    fn context(dir: &ScratchDir) -> Context {
+        let path = dir.path().to_owned();
+        Context::new(Global { config_dir: path.clone(), run_dir: path, node: Some("a".to_owned()) })
+    }
+
+    #[test]
+    fn over_several_resources_the_largest_exit_code_counts_and_none_is_left_out() {
+        let dir = ScratchDir::new("cli-all");
+        for name in ["r0", "r1", "r2"] {
+            fs::write(dir.path().join(format!("{name}.toml")), "").unwrap();
+        }
+        let mut seen = Vec::new();
+        let code = each(&context(&dir), "all", |name| {
+            seen.push(name.to_owned());
+            match name {
+                "r0" => Err(Failure::StandAlone { reason: String::new() }),
+                "r1" => Err(ControlError::NotUp { resource: name.to_owned() }.into()),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(code, 11);
+        assert_eq!(seen, ["r0", "r1", "r2"]);
+    }
+
+    #[test]
+    fn a_resource_without_a_file_and_an_empty_directory_are_matters_of_configuration() {
+        let dir = ScratchDir::new("cli-none");
+        let context = context(&dir);
+        assert_eq!(run(&context, Verb::Status { resource: "r0".to_owned(), json: false }), 10);
+        assert_eq!(run(&context, Verb::Up(Target { resource: "r0".to_owned() })), 10);
+        assert_eq!(run(&context, Verb::Dump(Target { resource: "all".to_owned() })), 10);
+    }
+}

@@ -216,7 +216,8 @@ impl Pair {
         Err(DemoError::Ended { node: id.name(), status: status.to_string(), log })
     }
 
-    /// Kills the daemon without warning, as a power failure of its process.
+    /// Kills the daemon without warning. This is a crash of the process, not a loss of power: what
+    /// the kernel has taken still reaches the disk.
     pub(super) fn kill(&mut self, id: NodeId) -> Result<(), DemoError> {
         let Some(mut child) = self.children[id as usize].take() else { return Ok(()) };
         child.kill().and_then(|()| child.wait().map(drop)).map_err(|source| {

@@ -42,13 +42,12 @@ pub(super) fn until(
     }
 }
 
-/// Waits until both disks are UpToDate, with a progress bar. Returns how long it took.
+/// Waits until both disks are UpToDate, with a progress bar.
 pub(super) fn sync(
     pair: &mut Pair,
     interrupt: &Interrupt,
     observer: NodeId,
-) -> Result<Duration, DemoError> {
-    let start = Instant::now();
+) -> Result<(), DemoError> {
     let style = ProgressStyle::with_template(
         "      [{bar:30}] {percent:>3}%  {binary_bytes} of {binary_total_bytes}  \
          {binary_bytes_per_sec}  ETA {eta}",
@@ -66,7 +65,7 @@ pub(super) fn sync(
         let status = pair.status(observer)?;
         if in_sync(&status) {
             bar.finish_and_clear();
-            return Ok(start.elapsed());
+            return Ok(());
         }
         if let Some(sync) = &status.sync {
             bar.set_length(sync.total_blocks * BLOCK_BYTES);

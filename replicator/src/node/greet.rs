@@ -25,7 +25,7 @@ impl Node {
                 let secret = self.settings.secret.as_deref().unwrap_or_default();
                 let peer = their_hello.node;
                 if is_proof(&claimed, secret, peer, their_hello, &candidate.my_hello) {
-                    self.admit(candidate.link, candidate.origin);
+                    self.admit(&candidate);
                 } else {
                     let text = format!(
                         "{} does not know the shared secret; compare the files named by \
@@ -48,7 +48,7 @@ impl Node {
             return;
         }
         let Some(secret) = self.settings.secret.as_deref() else {
-            self.admit(candidate.link, candidate.origin);
+            self.admit(&candidate);
             return;
         };
         let mine = proof(secret, self.settings.me, &candidate.my_hello, &theirs);

@@ -78,14 +78,13 @@ impl Node {
             secret: self.settings.secret.is_some(),
         };
         self.send_on(link, Message::Hello(hello.clone()));
-        let opened = self.now;
-        self.peer.candidates.push(Candidate {
-            link,
-            origin,
-            opened,
-            my_hello: hello,
-            step: Step::Hello,
-        });
+        // While connected, whoever dials us begins anew; everything else is one of two dials that crossed.
+        let rival = match origin {
+            LinkOrigin::Dialled => self.peer.session.is_some(),
+            LinkOrigin::Accepted => self.peer.in_handshake(),
+        };
+        let (opened, step) = (self.now, Step::Hello);
+        self.peer.candidates.push(Candidate { link, origin, opened, my_hello: hello, rival, step });
         self.timers.set_once(Timer::Handshake, self.now.after(self.handshake_timeout()));
     }
 
@@ -139,16 +138,21 @@ impl Node {
         }
     }
 
-    /// The candidate has proved what it had to. Lets it in unless another link must stay (D15).
-    pub(super) fn admit(&mut self, link: LinkId, origin: LinkOrigin) {
-        let me = self.settings.me;
+    /// The candidate has proved what it had to. Of two dials that crossed the one by the first node in configured
+    /// order stays; a new connection replaces the old one (D15).
+    pub(super) fn admit(&mut self, candidate: &Candidate) {
+        let (link, origin) = (candidate.link, candidate.origin);
         if let Some(session) = &self.peer.session {
-            let crossing = self.peer.in_handshake() && session.origin != origin;
-            if crossing && dialled_by_first(me, session.origin) {
-                self.turn_away(link, self.busy("another link of the same attempt stays"));
+            let me = self.settings.me;
+            let stays = !dialled_by_first(me, origin) || dialled_by_first(me, session.origin);
+            if candidate.rival && stays {
+                self.wish(Output::CloseLink { link, how: CloseHow::Abort });
                 return;
             }
             self.drop_session("replaced by a new connection");
+        }
+        for other in &mut self.peer.candidates {
+            other.rival = true;
         }
         if self.guest.is_busy() {
             self.turn_away(link, self.busy("I/O of the previous connection is still under way"));

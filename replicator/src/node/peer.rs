@@ -46,6 +46,8 @@ pub(super) struct Candidate {
     pub(super) opened: Moment,
     /// What was sent on it.
     pub(super) my_hello: Hello,
+    /// It belongs to the same attempt as the session: one of two dials that crossed.
+    pub(super) rival: bool,
     pub(super) step: Step,
 }
 

@@ -25,8 +25,9 @@ impl Seeded {
     #[must_use]
     pub fn announced() -> Self {
         let seed = match std::env::var(SEED_VARIABLE) {
-            Ok(text) => parse(&text)
-                .unwrap_or_else(|| panic!("{SEED_VARIABLE} is '{text}'; write a number, like 0x1f")),
+            Ok(text) => parse(&text).unwrap_or_else(|| {
+                panic!("{SEED_VARIABLE} is '{text}'; write a number, like 0x1f")
+            }),
             Err(_) => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_nanos() as u64),

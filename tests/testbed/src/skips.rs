@@ -32,7 +32,9 @@ fn append(file: &Path, line: &str) {
         .append(true)
         .open(file)
         .and_then(|mut opened| opened.write_all(line.as_bytes()))
-        .unwrap_or_else(|error| panic!("cannot note a skipped test in {}: {error}", file.display()));
+        .unwrap_or_else(|error| {
+            panic!("cannot note a skipped test in {}: {error}", file.display())
+        });
 }
 
 /// Where a program is, looked up in PATH.
