@@ -89,7 +89,7 @@ impl Node {
         self.persist_bitmap();
         match plan.end {
             None => {
-                self.next_stage(Stage::Settling { with });
+                self.next_stage(Stage::Settling { with, early: Vec::new() });
                 self.persist_superblock(
                     |superblock| superblock.flags.connected = true,
                     Some(Then::United(link)),

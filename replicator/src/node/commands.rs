@@ -68,7 +68,10 @@ impl Node {
             (Message::Pong { .. }, None) => {}
             (Message::Bye, None) => self.drop_session("the peer was told to disconnect"),
             (message, payload) if connected => self.connected_received(message, payload),
-            (message, payload) => self.out_of_turn(&message, payload),
+            (message, payload) => match self.peer.early_mut() {
+                Some(early) => early.push((message, payload)),
+                None => self.out_of_turn(&message, payload),
+            },
         }
     }
 

@@ -240,14 +240,24 @@ impl Node {
 
     /// The session is over, for whatever reason. Everything that hung on it is settled here, in this order.
     pub(super) fn session_ended(&mut self, reason: &str) {
+        if self.peer.session.is_none() {
+            return;
+        }
         let old = self.peer.connection_state();
         let had_data = self.peer.has_disk();
         let old_disk = self.peer.disk();
         let old_replication = self.replication();
-        let Some(_ended) = self.peer.session.take() else { return };
+        let early = self.peer.early_mut().map(std::mem::take).unwrap_or_default();
+        for payload in early.into_iter().filter_map(|(_, payload)| payload) {
+            self.wish(Output::Release(payload.buffer));
+        }
+        self.peer.session = None;
         self.sync_stop();
         if had_data {
             self.peer_data_lost();
+        }
+        if old == ConnectionState::Connecting {
+            self.notice(Level::Info, format!("the handshake was broken off: {reason}"));
         }
         self.connection_changed(old, reason);
         let new_disk = self.peer.disk();

@@ -1,9 +1,9 @@
 //! What is known of the peer and of the links to it.
 
-use crate::event::LinkOrigin;
+use crate::event::{LinkOrigin, Payload};
 use crate::generation::{Decision, End};
 use crate::ids::{LinkId, Moment, NodeIndex};
-use crate::message::{DataStatement, Hello, Parameters, RefusalMessage};
+use crate::message::{DataStatement, Hello, Message, Parameters, RefusalMessage};
 use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
 use crate::window::Window;
 
@@ -88,10 +88,13 @@ pub(super) enum Stage {
     /// The source's identifier is on its way to both disks.
     Starting { with: With, end: End },
     /// The outcome is being made durable; nothing is copied.
-    Settling { with: With },
+    Settling { with: With, early: Early },
     /// The handshake is over.
     Connected(Connected),
 }
+
+/// What the peer sent after its own handshake was over and before ours is. At most what its windows allow.
+pub(super) type Early = Vec<(Message, Option<Payload>)>;
 
 /// What was learnt before the data were looked at.
 #[derive(Debug, Clone)]
@@ -143,6 +146,19 @@ impl Peer {
             | Stage::Bitmaps { .. }
             | Stage::Starting { .. }
             | Stage::Settling { .. } => None,
+        }
+    }
+
+    /// Where messages wait while the own end of the handshake is not durable yet.
+    pub(super) fn early_mut(&mut self) -> Option<&mut Early> {
+        match &mut self.session.as_mut()?.stage {
+            Stage::Settling { early, .. } => Some(early),
+            Stage::Parameters
+            | Stage::Settled { .. }
+            | Stage::Data { .. }
+            | Stage::Bitmaps { .. }
+            | Stage::Starting { .. }
+            | Stage::Connected(_) => None,
         }
     }
 

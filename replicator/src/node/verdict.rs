@@ -152,7 +152,7 @@ impl Node {
     fn settle_in_sync(&mut self, with: With, mine: &DataStatement, theirs: &DataStatement) {
         let whole = mine.disk > DiskState::Inconsistent && theirs.disk > DiskState::Inconsistent;
         let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
-        self.next_stage(Stage::Settling { with });
+        self.next_stage(Stage::Settling { with, early: Vec::new() });
         if self.replica.attached().is_none() {
             self.in_sync_durable(link);
             return;
@@ -185,7 +185,16 @@ impl Node {
         let old_disk = self.peer.disk();
         let old_replication = self.replication();
         let Some(session) = &mut self.peer.session else { return };
-        let (Stage::Settling { with } | Stage::Starting { with, .. }) = &session.stage else {
+        let early = match &mut session.stage {
+            Stage::Settling { early, .. } => std::mem::take(early),
+            Stage::Parameters
+            | Stage::Settled { .. }
+            | Stage::Data { .. }
+            | Stage::Bitmaps { .. }
+            | Stage::Starting { .. }
+            | Stage::Connected(_) => Vec::new(),
+        };
+        let (Stage::Settling { with, .. } | Stage::Starting { with, .. }) = &session.stage else {
             return;
         };
         let Some(data) = with.data else { return };
@@ -216,6 +225,9 @@ impl Node {
         self.replication_changed(old_replication, reason);
         self.alive_start();
         self.send_state();
+        for (message, payload) in early {
+            self.session_received(message, payload);
+        }
         self.role_change_with_peer();
         self.resume_parked();
     }

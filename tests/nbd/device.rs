@@ -1,0 +1,133 @@
+//! The device under test: the export of a replicated pair's Primary, fresh for each test.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use testbed::block_device::{LoggedDisk, require_block_devices};
+use testbed::compare::first_difference;
+use testbed::node::RESOURCE;
+use testbed::scratch::Scratch;
+use testbed::seeded::Seeded;
+use testbed::skips::require_tool;
+use testbed::{Pair, PairOptions, wait_until};
+
+/// Small, since each request to a logged disk passes through three servers.
+const LOGGED_DISK_BYTES: u64 = 16 << 20;
+/// What clients that vanished have left open is finished by then.
+const SETTLE_MAX: Duration = Duration::from_secs(20);
+
+/// Two daemons in sync; the first is Primary and serves.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pair: Pair,
+    socket: PathBuf,
+    secondary_socket: PathBuf,
+    uri: String,
+    size_bytes: u64,
+}
+
+impl Device {
+    /// A pair on sparse files of 64 MiB; none, with a noted skip, when one of `tools` is missing.
+    pub(crate) fn open(tools: &[&str]) -> Option<Device> {
+        if !tools.iter().all(|tool| require_tool(tool).is_some()) {
+            return None;
+        }
+        Device::start(&PairOptions::new(env!("CARGO_BIN_EXE_blkrep")))
+    }
+
+    fn start(options: &PairOptions) -> Option<Device> {
+        let mut pair = Pair::new(options)?;
+        pair.bring_into_sync();
+        let (socket, secondary_socket) = (pair.a.nbd_socket(), pair.b.nbd_socket());
+        let (uri, size_bytes) = (pair.a.nbd_uri(), pair.a.state().size_bytes);
+        Some(Device { pair, socket, secondary_socket, uri, size_bytes })
+    }
+
+    /// The name of the export.
+    pub(crate) fn name(&self) -> &'static str {
+        RESOURCE
+    }
+
+    /// The Primary's NBD socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The Secondary's NBD socket.
+    pub(crate) fn secondary_socket(&self) -> &Path {
+        &self.secondary_socket
+    }
+
+    /// The export as libnbd, qemu and fio write it.
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The same on the Secondary.
+    pub(crate) fn secondary_uri(&self) -> String {
+        self.pair.b.nbd_uri()
+    }
+
+    /// Size of the device in bytes, as the status says it.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// A path for a file of the test.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.pair.scratch().join(name)
+    }
+
+    /// A file with random bytes, as long as the device.
+    pub(crate) fn random_image(&self, name: &str, random: &mut Seeded) -> PathBuf {
+        let path = self.scratch(name);
+        let bytes = usize::try_from(self.size_bytes).expect("invariant: test devices are small");
+        std::fs::write(&path, random.bytes(bytes)).expect("the scratch directory is writable");
+        path
+    }
+
+    /// Compares two files over the length of the device.
+    pub(crate) fn assert_same_files(&self, first: &Path, second: &Path) {
+        let difference = first_difference(first, second, self.size_bytes);
+        assert_eq!(difference.expect("both files have the device's length"), None);
+    }
+
+    /// The end of each test: no client is left, both nodes are in sync, and the replicas are equal.
+    pub(crate) fn close(mut self) {
+        assert!(self.pair.a.is_alive() && self.pair.b.is_alive(), "a daemon has ended");
+        wait_until("all clients are gone", SETTLE_MAX, || self.pair.a.state().clients == 0);
+        self.pair.wait_in_sync();
+        // Writes of a client that vanished may still be under way, on one disk before the other.
+        wait_until("both replicas are equal", SETTLE_MAX, || self.pair.data_equal());
+        self.pair.expect_equal();
+    }
+}
+
+/// A device on disks that note the flushes that reach them.
+#[derive(Debug)]
+pub(crate) struct LoggedDevice {
+    // In this order: the daemons end before their disks, and these before the directory.
+    pub(crate) device: Device,
+    disks: [LoggedDisk; 2],
+    _scratch: Scratch,
+}
+
+impl LoggedDevice {
+    /// None, with a noted skip, when the machine cannot make such disks.
+    pub(crate) fn open() -> Option<LoggedDevice> {
+        if !require_block_devices() {
+            return None;
+        }
+        let scratch = Scratch::new();
+        let disk = |name: &str| LoggedDisk::new(&scratch.path().join(name), LOGGED_DISK_BYTES);
+        let disks = [disk("first")?, disk("second")?];
+        let paths = [disks[0].path(), disks[1].path()].map(|path| Some(path.to_owned()));
+        let options = PairOptions::new(env!("CARGO_BIN_EXE_blkrep"));
+        let device = Device::start(&PairOptions { disks: paths, ..options })?;
+        Some(LoggedDevice { device, disks, _scratch: scratch })
+    }
+
+    /// How many flushes have reached each of the two disks.
+    pub(crate) fn flushes(&self) -> [usize; 2] {
+        [self.disks[0].flushes(), self.disks[1].flushes()]
+    }
+}

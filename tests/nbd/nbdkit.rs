@@ -1,0 +1,43 @@
+//! nbdkit's nbd plugin as a proxy in front: an image goes through two servers and comes out as it
+//! was.
+
+use crate::device::Device;
+use crate::tools::{run, run_good};
+use testbed::seeded::Seeded;
+use testbed::skips::skip;
+
+#[test]
+fn an_image_goes_through_a_proxy_and_comes_out_as_it_was() {
+    let Some(device) = Device::open(&["nbdkit", "nbdcopy"]) else { return };
+    if run("nbdkit", ["nbd", "--dump-plugin"]).code != 0 {
+        skip("nbdkit has no nbd plugin; install it");
+        return;
+    }
+    let image = device.random_image("in.img", &mut Seeded::announced());
+    let out = device.scratch("out.img");
+    let behind = format!("socket={}", device.socket().display());
+    let (from, to) = (image.display(), out.display());
+    let script = format!("nbdcopy --flush {from} \"$uri\" && nbdcopy \"$uri\" {to}");
+    run_good("nbdkit", ["-U", "-", "nbd", &behind, "--run", &script]);
+    device.assert_same_files(&image, &out);
+    device.close();
+}
+
+#[test]
+fn filters_in_front_may_cut_requests_to_pieces_and_shared_connections_stay_correct() {
+    let Some(device) = Device::open(&["nbdkit", "nbdcopy"]) else { return };
+    if run("nbdkit", ["nbd", "--dump-plugin"]).code != 0 {
+        skip("nbdkit has no nbd plugin; install it");
+        return;
+    }
+    let image = device.random_image("in.img", &mut Seeded::announced());
+    let out = device.scratch("out.img");
+    let behind = format!("socket={}", device.socket().display());
+    let (from, to) = (image.display(), out.display());
+    let script = format!("nbdcopy {from} \"$uri\" && nbdcopy \"$uri\" {to}");
+    let cut = ["--filter=blocksize", "maxlen=32k", "nbd", "shared=true"];
+    let args = ["-U", "-"].into_iter().chain(cut).chain([&*behind, "--run", &script]);
+    run_good("nbdkit", args);
+    device.assert_same_files(&image, &out);
+    device.close();
+}

@@ -1,0 +1,283 @@
+//! What was promised: for every sector the writes that were issued and answered, and for every node how much of
+//! them its copy must hold (DESIGN 3, "What is promised").
+//!
+//! A *floor* is the moment at which the newest write was issued that a copy must hold. Whatever was answered before
+//! the floor is out of date; whatever was open then, or came later, may be found. A power cut takes a copy's floor
+//! back to what was flushed.
+
+use std::ops::Range;
+
+/// A write as the client knows it.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    stamp: u64,
+    issued: u64,
+    /// Answered, or unable to happen any more.
+    ended: Option<u64>,
+}
+
+/// The promise about one node's copy.
+#[derive(Debug)]
+struct Copy {
+    /// By sector: what it must hold as long as it keeps its power.
+    cached: Vec<u64>,
+    /// By sector: what it must hold whatever happens.
+    durable: Vec<u64>,
+    /// Something was answered by this node since both had the same, and the peer's copy lacks it.
+    alone: bool,
+    /// It was promoted since then without the peer's data.
+    promoted_alone: bool,
+}
+
+/// The promise about both copies.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    clock: u64,
+    entries: Vec<Vec<Entry>>,
+    copies: [Copy; 2],
+}
+
+/// Entries of one sector beyond which old ones are dropped.
+const ENTRIES_KEPT: usize = 12;
+/// Ticks of the ledger's clock for which an entry may still be wanted by a read under way.
+const READ_TICKS: u64 = 400;
+
+impl Ledger {
+    /// Before the first write, when each copy holds a stamp of its own.
+    pub(crate) fn new(sectors: usize, stamps: [u64; 2]) -> Self {
+        let copy = || Copy {
+            cached: vec![0; sectors],
+            durable: vec![0; sectors],
+            alone: false,
+            promoted_alone: false,
+        };
+        let entry = |stamp| Entry { stamp, issued: 0, ended: Some(0) };
+        Self { clock: 0, entries: vec![stamps.map(entry).to_vec(); sectors], copies: [copy(), copy()] }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// A write leaves the client; the result names it.
+    pub(crate) fn issue(&mut self, sectors: Range<usize>, stamp: u64) -> u64 {
+        let issued = self.tick();
+        for sector in sectors {
+            self.prune(sector);
+            self.entries[sector].push(Entry { stamp, issued, ended: None });
+        }
+        issued
+    }
+
+    fn prune(&mut self, sector: usize) {
+        if self.entries[sector].len() < ENTRIES_KEPT {
+            return;
+        }
+        let floors = self.copies.iter().flat_map(|copy| [copy.cached[sector], copy.durable[sector]]);
+        let oldest = floors.min().unwrap_or(0).min(self.clock.saturating_sub(READ_TICKS));
+        self.entries[sector].retain(|entry| entry.ended.is_none_or(|ended| ended >= oldest));
+    }
+
+    /// The write is over, answered or not: it can no longer happen later than now.
+    pub(crate) fn end(&mut self, sectors: Range<usize>, issued: u64) {
+        let now = self.tick();
+        for sector in sectors {
+            for entry in &mut self.entries[sector] {
+                if entry.issued == issued {
+                    entry.ended = Some(now);
+                }
+            }
+        }
+    }
+
+    /// True when a copy with this floor may hold `stamp` in that sector.
+    pub(crate) fn allows(&self, sector: usize, floor: u64, stamp: u64) -> bool {
+        self.entries[sector]
+            .iter()
+            .any(|entry| entry.stamp == stamp && entry.ended.is_none_or(|ended| ended >= floor))
+    }
+
+    /// The first sector of `sectors` whose content is older than `floor_of` allows.
+    fn first_stale(
+        &self,
+        mut sectors: Range<usize>,
+        content: &[u64],
+        floor_of: impl Fn(usize) -> u64,
+    ) -> Option<usize> {
+        sectors.find(|sector| !self.allows(*sector, floor_of(*sector), content[*sector]))
+    }
+
+    /// The first sector in which `content` breaks the promise about the copy of `host`.
+    pub(crate) fn first_lost(&self, host: usize, content: &[u64]) -> Option<usize> {
+        self.first_stale(0..content.len(), content, |sector| self.copies[host].cached[sector])
+    }
+
+    /// What a read or a flush that begins now relies on.
+    pub(crate) fn floors(&self, host: usize, sectors: Range<usize>) -> Vec<u64> {
+        self.copies[host].cached[sectors].to_vec()
+    }
+
+    /// True when `content` of `sectors` holds what `floors` of them say.
+    pub(crate) fn holds(&self, sectors: Range<usize>, floors: &[u64], content: &[u64]) -> bool {
+        let first = sectors.start;
+        self.first_stale(sectors, content, |sector| floors[sector - first]).is_none()
+    }
+
+    /// A write was answered by `host`. Raises the promise about its copy, and about the peer's if that has it.
+    pub(crate) fn acknowledge(&mut self, host: usize, sectors: Range<usize>, issued: u64) {
+        for sector in sectors {
+            let floor = &mut self.copies[host].cached[sector];
+            *floor = issued.max(*floor);
+        }
+    }
+
+    /// What `floors` say of `sectors` is durable on the copy of `host`.
+    pub(crate) fn flushed(&mut self, host: usize, sectors: Range<usize>, floors: &[u64]) {
+        for (sector, flushed) in sectors.zip(floors) {
+            let floor = &mut self.copies[host].durable[sector];
+            *floor = (*flushed).max(*floor);
+        }
+    }
+
+    /// `host` answered something that the peer's copy lacks.
+    pub(crate) fn went_alone(&mut self, host: usize) {
+        self.copies[host].alone = true;
+    }
+
+    /// `host` was promoted without the peer's data.
+    pub(crate) fn promoted_alone(&mut self, host: usize) {
+        self.copies[host].promoted_alone = true;
+    }
+
+    /// True when both copies hold something answered that the other one lacks, or were promoted alone.
+    pub(crate) fn both_went_on(&self) -> bool {
+        self.copies.iter().all(|copy| copy.alone || copy.promoted_alone)
+    }
+
+    /// The copy of `host` lost what was not flushed.
+    pub(crate) fn lose_power(&mut self, host: usize) {
+        let copy = &mut self.copies[host];
+        copy.cached.clone_from(&copy.durable);
+    }
+
+    /// Both copies are said to be the same now. Checks that what had to survive did, and begins anew.
+    ///
+    /// What one node must hold that alone answered clients counts always. What both had does not bind the other one
+    /// if that was promoted alone after it lost power (fencing `dont-care`).
+    pub(crate) fn merge(&mut self, contents: [&[u64]; 2]) -> Result<(), String> {
+        let [first, second] = &self.copies;
+        if first.alone && second.alone {
+            return Err("both nodes answered clients alone, and a split brain was not declared".into());
+        }
+        let excused = [!first.alone && second.promoted_alone, !second.alone && first.promoted_alone];
+        for sector in 0..self.entries.len() {
+            let [a, b] = [self.copies[0].cached[sector], self.copies[1].cached[sector]];
+            let floor = match excused {
+                [false, false] => a.max(b),
+                [true, false] => b,
+                [false, true] => a,
+                [true, true] => a.min(b),
+            };
+            for (host, content) in contents.iter().enumerate() {
+                if !self.allows(sector, floor, content[sector]) {
+                    return Err(format!(
+                        "in sync, but node {host} holds {} in sector {sector}, older than what was \
+                         acknowledged (floors {a} {b}, entries {:?})",
+                        content[sector], self.entries[sector]
+                    ));
+                }
+            }
+            for copy in &mut self.copies {
+                copy.cached[sector] = floor;
+                copy.durable[sector] = copy.durable[sector].min(floor);
+            }
+        }
+        for copy in &mut self.copies {
+            copy.alone = false;
+            copy.promoted_alone = false;
+        }
+        Ok(())
+    }
+
+    /// The operator declared the data as they are to be the good ones: nothing older is promised any more.
+    pub(crate) fn begin_anew(&mut self, contents: [&[u64]; 2]) {
+        let now = self.tick();
+        for (sector, entries) in self.entries.iter_mut().enumerate() {
+            entries.retain(|entry| entry.ended.is_none());
+            for content in contents {
+                entries.push(Entry { stamp: content[sector], issued: now, ended: Some(now) });
+            }
+        }
+        for copy in &mut self.copies {
+            copy.cached.fill(0);
+            copy.durable.fill(0);
+            copy.alone = false;
+            copy.promoted_alone = false;
+        }
+    }
+
+    /// The operator threw the copy of `host` away.
+    pub(crate) fn discard(&mut self, host: usize) {
+        let copy = &mut self.copies[host];
+        copy.cached.fill(0);
+        copy.durable.fill(0);
+        copy.alone = false;
+        copy.promoted_alone = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(ledger: &mut Ledger, stamp: u64) -> u64 {
+        let issued = ledger.issue(0..1, stamp);
+        ledger.end(0..1, issued);
+        issued
+    }
+
+    #[test]
+    fn of_two_concurrent_writes_either_may_be_found_and_nothing_older() {
+        let mut ledger = Ledger::new(1, [1, 1]);
+        let (first, second) = (ledger.issue(0..1, 7), ledger.issue(0..1, 8));
+        for issued in [second, first] {
+            ledger.end(0..1, issued);
+            ledger.acknowledge(0, 0..1, issued);
+        }
+        assert_eq!(ledger.first_lost(0, &[7]), None);
+        assert_eq!(ledger.first_lost(0, &[8]), None);
+        assert_eq!(ledger.first_lost(0, &[1]), Some(0));
+    }
+
+    #[test]
+    fn what_both_answered_alone_must_not_be_merged() {
+        let mut ledger = Ledger::new(1, [1, 1]);
+        ledger.went_alone(0);
+        ledger.went_alone(1);
+        assert!(ledger.merge([&[1], &[1]]).is_err());
+    }
+
+    #[test]
+    fn a_write_that_the_survivor_holds_must_survive_the_return_of_the_node_that_lost_it() {
+        let mut ledger = Ledger::new(1, [1, 1]);
+        let issued = written(&mut ledger, 7);
+        ledger.acknowledge(0, 0..1, issued);
+        ledger.acknowledge(1, 0..1, issued);
+        ledger.lose_power(0);
+        assert_eq!(ledger.first_lost(0, &[1]), None, "it was not flushed");
+        assert!(ledger.merge([&[1], &[1]]).is_err());
+        assert!(ledger.merge([&[7], &[7]]).is_ok());
+    }
+
+    #[test]
+    fn a_node_promoted_alone_after_a_power_cut_is_excused() {
+        let mut ledger = Ledger::new(1, [1, 1]);
+        let issued = written(&mut ledger, 7);
+        ledger.acknowledge(0, 0..1, issued);
+        ledger.acknowledge(1, 0..1, issued);
+        ledger.lose_power(0);
+        ledger.promoted_alone(0);
+        assert!(ledger.merge([&[1], &[1]]).is_ok());
+    }
+}
