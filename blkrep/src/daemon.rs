@@ -6,6 +6,7 @@ use crate::dataplane::start::{DataPlane, start};
 use anyhow::Context as _;
 use replicator::event::{Answer, Command};
 use replicator::settings::Settings;
+use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
@@ -154,12 +155,25 @@ fn prepare_process() {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let flusher = rustix::process::configure_io_flusher_behavior(true);
-    for (what, result) in [("open files", raised), ("I/O flusher", flusher)] {
+    let locked = lock_memory();
+    for (what, result) in
+        [("open files", raised), ("I/O flusher", flusher), ("locked memory", locked)]
+    {
         if let Err(errno) = result {
-            tracing::debug!("{what}: not raised: {errno}");
+            tracing::debug!("{what}: not granted: {errno}");
         }
     }
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
         tracing::debug!("the OOM score stays as it is: {error}");
     }
+}
+
+/// Keeps what was touched in memory: a page that must be read back from a disk could wait for this very process. Only
+/// where the limit is infinite, since otherwise a later allocation would fail.
+fn lock_memory() -> rustix::io::Result<()> {
+    if getrlimit(Resource::Memlock).maximum.is_some() {
+        return Err(rustix::io::Errno::PERM);
+    }
+    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }

@@ -35,6 +35,8 @@ pub struct HotExtents {
     idle: BTreeSet<(u64, u32)>,
     /// Slots that the next transaction changes.
     changed: BTreeSet<u16>,
+    /// Extents that leave with the next transaction.
+    leaving: Vec<u32>,
     /// Extents of the transaction under way.
     under_way: Option<Vec<u32>>,
     next_sequence: u64,
@@ -51,6 +53,7 @@ impl HotExtents {
             free: (0..log.slots()).rev().collect(),
             idle: BTreeSet::new(),
             changed: BTreeSet::new(),
+            leaving: Vec::new(),
             under_way: None,
             next_sequence,
         }
@@ -143,12 +146,12 @@ impl HotExtents {
         self.under_way.is_none() && !self.changed.is_empty()
     }
 
-    /// The next transaction, with everything that waits. It must be made durable, then
-    /// [`HotExtents::transaction_durable`] called.
+    /// The next transaction, with everything that waits, and the extents that leave with it: their bits must be
+    /// durable before the transaction is (rule D5). When it is durable, [`HotExtents::transaction_durable`] is called.
     ///
     /// # Panics
     /// When one is under way.
-    pub fn begin_transaction(&mut self) -> Transaction {
+    pub fn begin_transaction(&mut self) -> (Transaction, Vec<u32>) {
         assert!(self.under_way.is_none(), "invariant: one transaction at a time");
         let updates: Vec<SlotUpdate> = std::mem::take(&mut self.changed)
             .into_iter()
@@ -157,7 +160,8 @@ impl HotExtents {
         self.under_way = Some(updates.iter().filter_map(|update| update.extent).collect());
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        Transaction::new(sequence, updates, &self.contents, self.log)
+        let transaction = Transaction::new(sequence, updates, &self.contents, self.log);
+        (transaction, std::mem::take(&mut self.leaving))
     }
 
     /// The transaction under way is on stable storage.
@@ -209,6 +213,7 @@ impl HotExtents {
         self.idle.remove(&(hot.used, extent));
         self.contents[usize::from(hot.slot)] = None;
         self.changed.insert(hot.slot);
+        self.leaving.push(extent);
         self.free.push(hot.slot);
     }
 }
@@ -222,7 +227,7 @@ mod tests {
     }
 
     fn commit(hot: &mut HotExtents) -> Vec<SlotUpdate> {
-        let transaction = hot.begin_transaction();
+        let (transaction, _) = hot.begin_transaction();
         hot.transaction_durable();
         transaction.updates().to_vec()
     }
@@ -233,7 +238,7 @@ mod tests {
         assert!(!hot.touch(3, 4));
         assert!(hot.reserve(3, 4, |_| true));
         assert!(!hot.is_hot(3, 4));
-        let transaction = hot.begin_transaction();
+        let (transaction, _) = hot.begin_transaction();
         assert_eq!((transaction.sequence(), transaction.updates().len()), (100, 2));
         assert!(!hot.is_hot(3, 4));
         hot.transaction_durable();
@@ -284,6 +289,7 @@ mod tests {
         assert!(hot.reserve(20, 20, |_| true));
         assert!(!hot.is_hot(0, 0) && hot.is_hot(1, 1));
         hot.retire(13, |_| true);
+        assert_eq!(hot.leaving, [0, 1, 2], "their bits must be durable first");
         let updates = commit(&mut hot);
         assert_eq!(updates.len(), 3, "20 took the slot of 0; 1 and 2 left: {updates:?}");
         assert!(hot.is_hot(3, 6) && hot.len() == 5);
@@ -313,7 +319,7 @@ mod tests {
                 let last = first + (state >> 33) as u32 % 3;
                 if !hot.touch(first, last) {
                     assert!(hot.reserve(first, last, |_| true), "seed {seed}");
-                    let transaction = hot.begin_transaction();
+                    let (transaction, _) = hot.begin_transaction();
                     store(
                         &mut ring,
                         transaction.sequence(),

@@ -48,6 +48,16 @@ impl BlockSet {
         }
     }
 
+    /// True when a block of this 4 MiB extent is in the set.
+    pub(crate) fn has_extent(&self, extent: u64) -> bool {
+        self.extents.get(&extent).is_some_and(|words| words.iter().any(|word| *word != 0))
+    }
+
+    /// Extents that have, or had, a block in the set.
+    pub(crate) fn extents(&self) -> usize {
+        self.extents.len()
+    }
+
     /// Runs of adjacent blocks within an extent, in order.
     pub(crate) fn runs(&self) -> impl Iterator<Item = BlockRange> + '_ {
         self.extents.iter().flat_map(|(extent, words)| {

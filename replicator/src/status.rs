@@ -44,6 +44,8 @@ pub struct Counters {
     pub disk_written_bytes: u64,
     /// Bytes read from the local disk.
     pub disk_read_bytes: u64,
+    /// Transactions of the activity log.
+    pub log_transactions: u64,
     /// Superblock, bitmap and log writes.
     pub metadata_writes: u64,
     /// Blocks that resyncs copied, in either direction.

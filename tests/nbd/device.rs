@@ -91,6 +91,12 @@ impl Device {
         assert_eq!(difference.expect("both files have the device's length"), None);
     }
 
+    /// Ends the test's own connections, then as [`Device::close`].
+    pub(crate) fn close_after<C>(self, connections: C) {
+        drop(connections);
+        self.close();
+    }
+
     /// The end of each test: no client is left, both nodes are in sync, and the replicas are equal.
     pub(crate) fn close(mut self) {
         assert!(self.pair.a.is_alive() && self.pair.b.is_alive(), "a daemon has ended");

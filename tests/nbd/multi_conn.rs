@@ -25,7 +25,7 @@ fn a_write_answered_on_one_connection_is_read_on_every_other_at_once() {
             assert!(seen == mark, "connection {reader} reads old data of connection {writer}");
         }
     }
-    device.close();
+    device.close_after(clients);
 }
 
 #[test]
@@ -42,8 +42,7 @@ fn a_flush_on_one_connection_flushes_both_disks_after_a_write_answered_on_anothe
             assert!(after[disk] > before[disk], "disk {disk}, round {round}: {before:?} {after:?}");
         }
     }
-    drop((writer, flusher));
-    logged.device.close();
+    logged.device.close_after((writer, flusher));
 }
 
 #[test]
@@ -57,5 +56,5 @@ fn a_client_that_ends_does_not_disturb_those_that_stay() {
         stays.write_at(0, &[round; 4096]).expect("the other connection lives on");
         assert_eq!(stays.read_at(4096, 4096).unwrap(), [round; 4096]);
     }
-    device.close();
+    device.close_after(stays);
 }

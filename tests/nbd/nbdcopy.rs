@@ -1,8 +1,8 @@
 //! nbdcopy (libnbd): an image goes in and comes out as it was.
 
 use crate::device::Device;
-use testbed::seeded::Seeded;
 use crate::tools::run_good;
+use testbed::seeded::Seeded;
 
 #[test]
 fn a_random_image_comes_out_as_it_went_in() {

@@ -38,7 +38,8 @@ fn nbdinfo_lists_the_one_export_by_its_name_and_every_name_it_lists_can_be_opene
     let listed = run_good("nbdinfo", ["--list", "--json", device.uri()]);
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("nbdinfo prints JSON");
     let exports = listed["exports"].as_array().expect("a list of exports");
-    let names: Vec<_> = exports.iter().filter_map(|export| export["export-name"].as_str()).collect();
+    let names: Vec<_> =
+        exports.iter().filter_map(|export| export["export-name"].as_str()).collect();
     assert_eq!(names, [device.name()]);
     let by_name = format!("nbd+unix:///{}?socket={}", names[0], device.socket().display());
     let size = run_good("nbdinfo", ["--size", &by_name]);

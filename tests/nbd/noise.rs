@@ -2,12 +2,12 @@
 //! and the device keeps its data.
 
 use crate::device::Device;
-use testbed::seeded::Seeded;
 use crate::wire::{Ask, RawClient, client_flags, dial, encode_option, go_data};
 use nbd_server::proto;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use testbed::seeded::Seeded;
 
 /// Connections with noise for each point at which it begins.
 const CONNECTIONS: u32 = 60;
@@ -70,7 +70,7 @@ fn random_bytes_at_any_point_end_that_connection_and_no_other() {
         }
     }
     assert_eq!(stays.read_at(end, 512).unwrap(), [(CONNECTIONS - 1) as u8; 512]);
-    device.close();
+    device.close_after(stays);
 }
 
 #[test]
@@ -92,5 +92,5 @@ fn options_with_random_numbers_lengths_and_data_never_end_the_server() {
     }
     let mut client = RawClient::connect(device.socket()).unwrap();
     client.write_at(0, &[1; 512]).expect("the server still serves");
-    device.close();
+    device.close_after(client);
 }

@@ -40,7 +40,7 @@ fn one_byte_at_a_time_gives_the_same_as_all_at_once() {
     assert_eq!(reply[4..], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
     let mut other = RawClient::connect(device.socket()).unwrap();
     assert_eq!(other.read_at(4096, 8192).unwrap(), data);
-    device.close();
+    device.close_after((stream, other));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn ten_thousand_pipelined_requests_are_each_answered_once() {
         let seen = client.read_at(cookie % blocks * 4096, 4096).unwrap();
         assert!(seen.iter().all(|&byte| byte == mark), "the block of request {cookie} is old");
     }
-    device.close();
+    device.close_after(client);
 }
 
 /// Sends reads until the server takes no more, and never looks at a reply.
@@ -105,8 +105,7 @@ fn assert_others_do_not_suffer(stuck_clients: usize, bytes: u32, ops: u64) {
     let beside = progress(device.socket(), bytes, ops);
     println!("{bytes} bytes: alone {alone:?}, beside {stuck_clients} stuck: {beside:?}");
     assert!(beside < alone * PROGRESS_FACTOR + PROGRESS_GRACE, "{alone:?} became {beside:?}");
-    drop(stuck);
-    device.close();
+    device.close_after(stuck);
 }
 
 #[test]

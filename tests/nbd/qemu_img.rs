@@ -1,8 +1,8 @@
 //! qemu-img: convert in and out, compare, info, bench.
 
 use crate::device::Device;
-use testbed::seeded::Seeded;
 use crate::tools::{run, run_good};
+use testbed::seeded::Seeded;
 
 #[test]
 fn an_image_that_is_converted_in_compares_equal_and_one_changed_byte_is_seen() {

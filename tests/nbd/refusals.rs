@@ -2,10 +2,10 @@
 //! connection lives on.
 
 use crate::device::Device;
-use testbed::seeded::Seeded;
 use crate::wire::{Ask, RawClient};
 use nbd_server::Errno;
 use nbd_server::proto;
+use testbed::seeded::Seeded;
 
 /// Requests with random fields; the payload of a write is always sent.
 const RANDOM_REQUESTS: u32 = 2000;
@@ -35,7 +35,7 @@ fn commands_and_flags_that_do_not_exist_get_einval() {
         assert_eq!(errno, Errno::Einval.wire_value(), "{ask:?}");
         assert_lives(&mut client, mark);
     }
-    device.close();
+    device.close_after(client);
 }
 
 #[test]
@@ -45,17 +45,15 @@ fn the_payload_of_a_refused_write_is_not_taken_for_requests() {
     let size_bytes = client.size_bytes;
     // A payload full of well-formed writes: a server that loses its place would carry them out.
     let trap = Ask::write(0, &[0xee; 484]).encode(7).repeat(128);
-    for (offset, errno) in [
-        (size_bytes, Errno::Enospc),
-        (u64::MAX - 511, Errno::Enospc),
-        (1, Errno::Einval),
-    ] {
+    for (offset, errno) in
+        [(size_bytes, Errno::Enospc), (u64::MAX - 511, Errno::Enospc), (1, Errno::Einval)]
+    {
         client.write_at(0, &[1; 512]).expect("a good write is answered");
         let seen = client.errno_of(&Ask::write(offset, &trap)).expect("it is answered");
         assert_eq!(seen, errno.wire_value(), "at {offset}");
         assert_eq!(client.read_at(0, 512).unwrap(), [1; 512], "the payload was carried out");
     }
-    device.close();
+    device.close_after(client);
 }
 
 #[test]
@@ -66,7 +64,7 @@ fn a_write_longer_than_the_maximum_payload_is_refused_or_done_and_never_ends_the
     let errno = client.errno_of(&Ask::write(0, &long)).expect("a long write is answered");
     assert_eq!(errno, Errno::Einval.wire_value());
     assert_lives(&mut client, 9);
-    device.close();
+    device.close_after(client);
 }
 
 #[test]
@@ -96,7 +94,8 @@ fn each_request_with_a_good_magic_is_answered_once_whatever_its_fields_are() {
         if errno == 0 && command == proto::CMD_READ {
             client.read_data(bytes).expect("a good read has its data");
         }
-        let is_inside = offset.checked_add(bytes.into()).is_some_and(|end| end <= client.size_bytes);
+        let is_inside =
+            offset.checked_add(bytes.into()).is_some_and(|end| end <= client.size_bytes);
         assert!(errno != 0 || is_inside, "done outside of the device: {ask:?}");
     }
     assert_lives(&mut client, 5);

@@ -2,9 +2,7 @@
 
 use crate::device::Device;
 use crate::tools::{run, run_good};
-use crate::wire::{
-    client_flags, dial, encode_option, go_data, read_greeting, read_option_reply,
-};
+use crate::wire::{client_flags, dial, encode_option, go_data, read_greeting, read_option_reply};
 use nbd_server::proto;
 use std::io::{Read, Write};
 

@@ -2,10 +2,10 @@
 //! is not carried out.
 
 use crate::device::Device;
-use testbed::seeded::Seeded;
 use crate::wire::{Ask, RawClient, client_flags, dial, encode_option, go_data};
 use nbd_server::proto;
 use std::io::Write;
+use testbed::seeded::Seeded;
 
 /// Connections that are cut at a random byte.
 const CUTS: u32 = 200;
@@ -28,7 +28,7 @@ fn a_write_of_which_only_a_part_arrived_leaves_the_old_data() {
     let mut client = RawClient::connect(device.socket()).unwrap();
     client.stream.write_all(&whole).unwrap();
     client.disconnect().expect("what is open is answered before the end");
-    device.close();
+    device.close_after(other);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn handshakes_and_requests_that_are_cut_anywhere_leave_a_server_that_serves() {
         stays.write_at(0, &[cut as u8; 512]).expect("the other connection lives on");
     }
     assert_eq!(stays.read_at(0, 512).unwrap(), [(CUTS - 1) as u8; 512]);
-    device.close();
+    device.close_after(stays);
 }
 
 #[test]
@@ -72,5 +72,5 @@ fn clients_that_leave_with_reads_and_writes_open_give_everything_back() {
     let mut client = RawClient::connect(device.socket()).unwrap();
     client.write_at(0, &[7; 4 << 20]).expect("there are buffers for a large write");
     assert!(client.read_at(0, 4 << 20).unwrap().iter().all(|&byte| byte == 7));
-    device.close();
+    device.close_after(client);
 }

@@ -69,6 +69,7 @@ struct CountersShape {
     received_bytes: u64,
     disk_written_bytes: u64,
     disk_read_bytes: u64,
+    log_transactions: u64,
     metadata_writes: u64,
     resynced_blocks: u64,
 }
@@ -242,6 +243,7 @@ pub(crate) mod tests {
                 received_bytes: 17 << 10,
                 disk_written_bytes: 18 << 10,
                 disk_read_bytes: 19 << 10,
+                log_transactions: 21,
                 metadata_writes: 20,
                 resynced_blocks: 21,
             },

@@ -22,7 +22,7 @@ impl Node {
     pub(super) fn peer_data_lost(&mut self) {
         let mut lost: Vec<BlockRange> = self.unflushed.runs().collect();
         lost.extend(self.pairs.sealed_runs());
-        self.unflushed = crate::block_set::BlockSet::default();
+        // They stay unflushed on the own disk, so their extents stay in the log (D5).
         for run in lost {
             self.mark_out_of_sync(run);
         }

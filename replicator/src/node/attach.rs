@@ -2,11 +2,12 @@
 
 use super::Node;
 use super::persist::Then;
-use super::replica::{Attached, Replica, bitmap_at_attach};
+use super::replica::{Attached, Replica, found_at_attach};
 use super::route::AfterFlush;
 use crate::event::{DiskImage, Event, Level, Output};
 use crate::message::Message;
 use crate::state::{DiskState, Role};
+use metadata::hot_extents::HotExtents;
 use metadata::units::device_blocks;
 
 impl Node {
@@ -21,9 +22,9 @@ impl Node {
             0 => superblock.capacity_bytes,
             agreed => agreed,
         };
-        let (bitmap, all_ones) = bitmap_at_attach(&image, device_blocks(size_bytes));
-        if let Some(reason) = all_ones {
-            self.notice(Level::Warning, format!("everything counts as out of sync: {reason}"));
+        let found = found_at_attach(&image, device_blocks(size_bytes));
+        for reason in &found.notices {
+            self.notice(Level::Warning, format!("counts as out of sync: {reason}"));
         }
         let crashed = superblock.flags.primary;
         let unclean = !superblock.flags.bitmap_clean && superblock.attach_number > 0;
@@ -36,15 +37,16 @@ impl Node {
         self.replica = Replica::Attaching(Box::new(Attached {
             superblock,
             layout: image.layout,
-            bitmap,
+            bitmap: found.bitmap,
+            log: HotExtents::new(image.layout.log, found.next_sequence),
             logical_block_bytes: image.logical_block_bytes,
             zeroes_cheaply: image.zeroes_cheaply,
         }));
         self.disk_changed(DiskState::Diskless, DiskState::Attaching, "the disk is open");
-        self.attach_marks(image.boot_id);
+        self.attach_marks(image.boot_id, found.log_used);
     }
 
-    fn attach_marks(&mut self, boot_id: [u8; 16]) {
+    fn attach_marks(&mut self, boot_id: [u8; 16], log_used: bool) {
         // Pages carry the attach number, so it is raised before the first one is written.
         self.persist_superblock(
             |superblock| {
@@ -55,6 +57,9 @@ impl Node {
             None,
         );
         self.persist_bitmap();
+        if log_used {
+            self.empty_log();
+        }
         self.persist_superblock(|superblock| superblock.flags.primary = false, None);
         self.flush_then(AfterFlush::Attach);
     }

@@ -62,6 +62,7 @@ impl Node {
         let RoleChange::FlushingBoth { command } = self.role_change else { return };
         self.role_change = RoleChange::Unmarking { command };
         self.persist_bitmap();
+        self.empty_log();
         self.persist_superblock(
             |superblock| {
                 superblock.flags.primary = false;

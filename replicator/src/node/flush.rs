@@ -63,6 +63,11 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
+    /// True when an extent has blocks that a pair under way will make durable.
+    pub(super) fn seals_extent(&self, extent: u64) -> bool {
+        self.open.iter().any(|pair| pair.unflushed.has_extent(extent))
+    }
+
     pub(super) fn sealed_runs(&self) -> Vec<BlockRange> {
         self.open.iter().flat_map(|pair| pair.unflushed.runs().collect::<Vec<_>>()).collect()
     }
@@ -197,6 +202,7 @@ impl Node {
             }
         }
         self.flushes_resume();
+        self.log_pump();
         self.demote_when_quiet();
         self.sync_source_idle();
     }
@@ -234,7 +240,6 @@ impl Node {
             .filter(|pair| pair.peer != Half::Missing)
             .map(|pair| {
                 pair.peer = Half::Missing;
-                pair.unflushed = BlockSet::default();
                 pair.number
             })
             .collect();
@@ -270,7 +275,7 @@ impl Node {
     /// Something was acknowledged that is not flushed; sees to it that it will be before long (D4).
     pub(super) fn flush_soon(&mut self) {
         let first = *self.pairs.oldest_unflushed.get_or_insert(self.now);
-        if self.unflushed.count() >= UNFLUSHED_BLOCKS_MAX {
+        if self.unflushed.count() >= UNFLUSHED_BLOCKS_MAX || self.log_is_mostly_unflushed() {
             self.flush_unasked();
         } else {
             self.timers.set_once(Timer::Flush, first.after(UNFLUSHED_AGE_MAX));
@@ -305,9 +310,7 @@ impl Node {
             self.pairs.oldest_unflushed.map(|first| first.after(UNFLUSHED_AGE_MAX)),
             self.pairs.oldest_to_clear.map(|first| first.after(SYNC_WINDOW_AGE_MAX)),
         ];
-        if let Some(due) = next.into_iter().flatten().min()
-            && self.peer.has_disk()
-        {
+        if let Some(due) = next.into_iter().flatten().min() {
             // A pair is under way; what has come since waits for the next one.
             self.timers.set(Timer::Flush, due.max(self.now.after(SYNC_WINDOW_AGE_MAX / 4)));
         }

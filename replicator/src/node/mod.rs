@@ -14,6 +14,7 @@ mod greet;
 mod guest;
 mod leave;
 mod link;
+mod log;
 mod peer;
 mod persist;
 mod picture;

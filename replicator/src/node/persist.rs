@@ -36,6 +36,8 @@ pub(super) enum Then {
     Granted(LinkId),
     /// The target's new generation and UpToDate, in one write (D9).
     Adopted(LinkId),
+    /// A transaction of the activity log (D1).
+    Logged,
     /// The bitmap and the mark of a clean detach.
     Left,
 }
@@ -85,7 +87,7 @@ impl Node {
         }
     }
 
-    fn metadata_write(&mut self, offset_bytes: u64, pages: Vec<u8>, then: Option<Then>) {
+    pub(super) fn metadata_write(&mut self, offset_bytes: u64, pages: Vec<u8>, then: Option<Then>) {
         self.counters.metadata_writes += 1;
         let io = self.io(Purpose::Metadata(then));
         self.persist.under_way.push_back(io);
@@ -122,6 +124,7 @@ impl Node {
                 Then::TargetReady(link) => self.target_ready(link),
                 Then::Granted(link) => self.grant_durable(link),
                 Then::Adopted(link) => self.adopted(link),
+                Then::Logged => self.logged(),
                 Then::Left => self.left(),
             }
         }
@@ -131,7 +134,7 @@ impl Node {
 /// A stretch of adjacent changed pages.
 fn next_dirty_pages(disk: &mut Attached) -> Option<(u64, Vec<u8>)> {
     let first = disk.bitmap.next_dirty_page(0)?;
-    let identity = disk.page_identity();
+    let identity = disk.superblock.identity();
     let mut pages = Vec::with_capacity(PAGE_BYTES);
     let mut page = first;
     while pages.len() < BITMAP_PAGES_PER_WRITE * PAGE_BYTES

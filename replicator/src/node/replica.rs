@@ -2,10 +2,12 @@
 
 use crate::event::DiskImage;
 use crate::state::DiskState;
+use metadata::activity_log::{Replay, replay};
 use metadata::bitmap::Bitmap;
+use metadata::hot_extents::HotExtents;
 use metadata::layout::Layout;
-use metadata::page::PageIdentity;
 use metadata::superblock::Superblock;
+use metadata::units::{BlockRange, EXTENT_BLOCKS};
 
 /// What an attached disk has.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub(super) struct Attached {
     pub(super) superblock: Superblock,
     pub(super) layout: Layout,
     pub(super) bitmap: Bitmap,
+    /// The activity log; empty while this node is Secondary (D10).
+    pub(super) log: HotExtents,
     pub(super) logical_block_bytes: u32,
     pub(super) zeroes_cheaply: bool,
 }
@@ -83,40 +87,53 @@ impl Attached {
             agreed => agreed,
         }
     }
-
-    pub(super) fn page_identity(&self) -> PageIdentity {
-        PageIdentity {
-            resource_tag: self.superblock.resource_tag,
-            instance_id: self.superblock.instance_id,
-            node_id: self.superblock.node_id,
-            attach_number: self.superblock.attach_number,
-        }
-    }
 }
 
-/// The bitmap as it must be taken after a start, and why it is all ones if it is (D8, D13).
-pub(super) fn bitmap_at_attach(image: &DiskImage, blocks: u64) -> (Bitmap, Option<String>) {
+/// What a start finds in log and bitmap (D8, D13).
+pub(super) struct Found {
+    /// With the bits of everything that the log says.
+    pub(super) bitmap: Bitmap,
+    /// The log is not empty, or cannot be trusted: it must be emptied when the bits are durable.
+    pub(super) log_used: bool,
+    /// Number of the log's next transaction.
+    pub(super) next_sequence: u64,
+    /// What an administrator wants to know.
+    pub(super) notices: Vec<String>,
+}
+
+/// Reads log and bitmap as they must be taken after a start: what cannot be trusted counts as out of sync.
+pub(super) fn found_at_attach(image: &DiskImage, blocks: u64) -> Found {
     let superblock = &image.superblock;
-    if superblock.flags.primary {
-        let reason = "this node was Primary when it went down and keeps no activity log";
-        return (Bitmap::all_set(blocks), Some(reason.into()));
-    }
-    let owner = PageIdentity {
-        resource_tag: superblock.resource_tag,
-        instance_id: superblock.instance_id,
-        node_id: superblock.node_id,
-        attach_number: superblock.attach_number,
-    };
-    match Bitmap::load(&image.bitmap, blocks, &owner) {
-        Err(error) => (Bitmap::all_set(blocks), Some(format!("the bitmap is damaged: {error}"))),
+    let owner = superblock.identity();
+    let mut notices = Vec::new();
+    let mut bitmap = match Bitmap::load(&image.bitmap, blocks, &owner) {
         Ok(bitmap)
             if superblock.flags.bitmap_clean && bitmap.digest() != superblock.bitmap_digest =>
         {
-            (
-                Bitmap::all_set(blocks),
-                Some("the bitmap is not the one of the last clean detach (an older copy?)".into()),
-            )
+            notices
+                .push("the bitmap is not the one of the last clean detach (an older copy?)".into());
+            Bitmap::all_set(blocks)
         }
-        Ok(bitmap) => (bitmap, None),
+        Ok(bitmap) => bitmap,
+        Err(error) => {
+            notices.push(format!("the bitmap is damaged: {error}"));
+            Bitmap::all_set(blocks)
+        }
+    };
+    match replay(&image.log_ring, &owner, image.layout.log) {
+        Replay::Hot { extents, next_sequence } => {
+            if !extents.is_empty() {
+                notices.push(format!("{} extents of 4 MiB from the activity log", extents.len()));
+            }
+            for extent in &extents {
+                let first = u64::from(*extent) * EXTENT_BLOCKS;
+                bitmap.set(BlockRange { first, count: EXTENT_BLOCKS });
+            }
+            Found { bitmap, log_used: !extents.is_empty(), next_sequence, notices }
+        }
+        Replay::AllOutOfSync { reason, next_sequence } => {
+            notices.push(format!("the activity log is damaged: {reason}"));
+            Found { bitmap: Bitmap::all_set(blocks), log_used: true, next_sequence, notices }
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The life of a client's write on the Primary, from the request to the answer (D2, D6, D11, D14).
 //!
-//! claim its range -> (peer usable: a place in its window, frame to the peer, then the local disk) or (alone: bits,
+//! claim its range -> its extents into the activity log -> (peer usable: a place in its window, frame to the peer, then the local disk) or (alone: bits,
 //! new generation, local disk) -> all disks done -> answer.
 
 use super::Node;
+use super::log::LogQueue;
 use super::route::Purpose;
 use crate::event::{ClientOp, IoOutcome, Lane, Output, Payload};
 use crate::ids::{Moment, RequestId};
@@ -39,6 +40,8 @@ struct Write {
     range: ByteRange,
     body: Body,
     fua: bool,
+    /// Its extents are hot on stable storage and held for it (D1).
+    logged: bool,
     local: Part,
     peer: Part,
     sent: Moment,
@@ -50,6 +53,8 @@ struct Write {
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     open: WriteSlab,
+    /// Hold their range; wait for the activity log.
+    pub(super) log_queue: LogQueue,
     /// Hold their range; wait for the end of a handshake.
     parked: VecDeque<u64>,
     /// Hold their range; wait for a place in the peer's window.
@@ -165,6 +170,7 @@ impl Node {
             range,
             body,
             fua,
+            logged: false,
             local: Part::NotBegun,
             peer: Part::NotBegun,
             sent: self.now,
@@ -176,14 +182,34 @@ impl Node {
         }
     }
 
-    /// The range is ours: write where writing is possible now.
+    /// The range is ours: log it, then write where writing is possible now.
     pub(super) fn write_start(&mut self, key: u64) {
-        match self.gate() {
+        let gate = self.gate();
+        let Some(write) = self.writes.open.0.get_mut(key) else { return };
+        if !write.logged && gate != Gate::Fail {
+            let range = write.range;
+            if !self.log_take(key, range) {
+                return;
+            }
+            self.write_logged(key);
+        }
+        match gate {
             Gate::Mirror => self.write_both(key),
             Gate::Alone => self.write_alone(key),
             Gate::Hold => self.writes.parked.push_back(key),
             Gate::Fail => self.write_abort(key),
         }
+    }
+
+    /// Its extents are hot and held.
+    pub(super) fn write_logged(&mut self, key: u64) {
+        if let Some(write) = self.writes.open.0.get_mut(key) {
+            write.logged = true;
+        }
+    }
+
+    pub(super) fn write_range(&mut self, key: u64) -> Option<ByteRange> {
+        self.writes.open.0.get_mut(key).map(|write| write.range)
     }
 
     fn write_both(&mut self, key: u64) {
@@ -300,11 +326,14 @@ impl Node {
             self.wish(Output::Release(payload.buffer));
         }
         if !write.failed {
-            if write.peer == Part::Done && !write.fua {
+            if !write.fua {
                 self.unflushed.insert(write.range.blocks_touched());
                 self.flush_soon();
             }
             self.wish(Output::Reply { request: write.request, result: Ok(()) });
+        }
+        if write.logged {
+            self.log_give_back(write.range);
         }
         self.give_range_back(write.range);
         self.demote_when_quiet();
@@ -384,6 +413,7 @@ impl Node {
         let stuck: Vec<u64> = std::mem::take(&mut self.writes.parked)
             .into_iter()
             .chain(std::mem::take(&mut self.writes.for_window))
+            .chain(self.writes.log_queue.take_all())
             .collect();
         for key in self.writes.open.0.keys() {
             let Some(write) = self.writes.open.0.get_mut(key) else { continue };

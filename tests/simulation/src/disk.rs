@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Bytes of a sector: the unit that is never torn.
-pub const SECTOR_BYTES: u64 = 512;
+pub(crate) const SECTOR_BYTES: u64 = 512;
 /// What zeroed sectors hold.
-pub const ZERO_STAMP: u64 = 0;
+pub(crate) const ZERO_STAMP: u64 = 0;
 
 /// The sectors of a range. The range must be a multiple of [`SECTOR_BYTES`].
 #[must_use]
-pub fn sectors(range: ByteRange) -> Range<usize> {
+pub(crate) fn sectors(range: ByteRange) -> Range<usize> {
     let sector = |bytes: u64| usize::try_from(bytes / SECTOR_BYTES).unwrap_or(usize::MAX);
     sector(range.start())..sector(range.end())
 }

@@ -52,7 +52,11 @@ impl Ledger {
             promoted_alone: false,
         };
         let entry = |stamp| Entry { stamp, issued: 0, ended: Some(0) };
-        Self { clock: 0, entries: vec![stamps.map(entry).to_vec(); sectors], copies: [copy(), copy()] }
+        Self {
+            clock: 0,
+            entries: vec![stamps.map(entry).to_vec(); sectors],
+            copies: [copy(), copy()],
+        }
     }
 
     fn tick(&mut self) -> u64 {
@@ -74,7 +78,8 @@ impl Ledger {
         if self.entries[sector].len() < ENTRIES_KEPT {
             return;
         }
-        let floors = self.copies.iter().flat_map(|copy| [copy.cached[sector], copy.durable[sector]]);
+        let floors =
+            self.copies.iter().flat_map(|copy| [copy.cached[sector], copy.durable[sector]]);
         let oldest = floors.min().unwrap_or(0).min(self.clock.saturating_sub(READ_TICKS));
         self.entries[sector].retain(|entry| entry.ended.is_none_or(|ended| ended >= oldest));
     }
@@ -168,9 +173,12 @@ impl Ledger {
     pub(crate) fn merge(&mut self, contents: [&[u64]; 2]) -> Result<(), String> {
         let [first, second] = &self.copies;
         if first.alone && second.alone {
-            return Err("both nodes answered clients alone, and a split brain was not declared".into());
+            return Err(
+                "both nodes answered clients alone, and a split brain was not declared".into()
+            );
         }
-        let excused = [!first.alone && second.promoted_alone, !second.alone && first.promoted_alone];
+        let excused =
+            [!first.alone && second.promoted_alone, !second.alone && first.promoted_alone];
         for sector in 0..self.entries.len() {
             let [a, b] = [self.copies[0].cached[sector], self.copies[1].cached[sector]];
             let floor = match excused {

@@ -12,7 +12,7 @@ use replicator::ids::IoId;
 use std::collections::VecDeque;
 
 /// Name of the simulated resource.
-pub const RESOURCE: &str = "simulated";
+pub(crate) const RESOURCE: &str = "simulated";
 const META_BYTES: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -47,8 +47,7 @@ impl MetadataDisk {
             logical_block_bytes: u32::try_from(SECTOR_BYTES).expect("invariant: small"),
             log,
         });
-        let mut disk =
-            Self { bytes: vec![0; META_BYTES as usize], layout, queue: VecDeque::new() };
+        let mut disk = Self { bytes: vec![0; META_BYTES as usize], layout, queue: VecDeque::new() };
         for copy in 0..2_u8 {
             let offset = layout.superblock_offsets[usize::from(copy)];
             disk.put(offset, &superblock.encode(copy));

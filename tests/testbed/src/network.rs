@@ -168,14 +168,14 @@ impl Network {
         let Self::Separate(holders) = self else { return Ok(()) };
         let ends = holders.each_ref().map(|holder| holder.pid().as_raw_pid().to_string());
         let mut link = tied("ip");
-        link.args(["link", "add", "link", "netns", &ends[0], "type", "veth"]);
-        link.args(["peer", "name", "link", "netns", &ends[1]]);
+        link.args(["link", "add", "wire", "netns", &ends[0], "type", "veth"]);
+        link.args(["peer", "name", "wire", "netns", &ends[1]]);
         succeed(&mut link)?;
         for node in 0..2 {
             let address = format!("{}/24", host(node));
             for arguments in [
-                &["addr", "add", &address, "dev", "link"][..],
-                &["link", "set", "link", "up"],
+                &["addr", "add", &address, "dev", "wire"][..],
+                &["link", "set", "wire", "up"],
                 &["link", "set", "lo", "up"],
             ] {
                 succeed(self.command(node, "ip").args(arguments))?;

@@ -1,0 +1,121 @@
+//! What must hold at every moment: one Primary, promises kept at promotion and at meeting, replicas equal when quiet.
+
+use crate::buffers::Use;
+use crate::world::World;
+use replicator::event::Event;
+use replicator::ids::Moment;
+use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
+use replicator::status::Status;
+
+/// As this node sees it, both replicas are the same.
+fn sees_both_in_sync(status: &Status) -> bool {
+    status.connection == ConnectionState::Connected
+        && status.replication == ReplicationState::Established
+        && status.disk == DiskState::UpToDate
+        && status.peer_disk == DiskState::UpToDate
+}
+
+impl World {
+    /// A node's state has changed.
+    pub(crate) fn state_changed(&mut self, host: usize, event: &Event) {
+        let (connected, primaries, both_in_sync) = {
+            let [Some(first), Some(second)] =
+                self.hosts.each_ref().map(|host| host.status.as_ref())
+            else {
+                self.in_sync = false;
+                return;
+            };
+            let both = [first, second];
+            (
+                both.iter().all(|status| status.connection == ConnectionState::Connected),
+                both.iter().all(|status| status.role == Role::Primary),
+                both.iter().all(|status| sees_both_in_sync(status)),
+            )
+        };
+        if !connected {
+            self.in_sync = false;
+        }
+        if connected && primaries {
+            self.fail("two Primaries are connected to each other".into());
+        }
+        let synced = matches!(
+            event,
+            Event::Disk { old: DiskState::Inconsistent, new: DiskState::UpToDate, .. }
+        ) && self.hosts[host]
+            .status
+            .as_ref()
+            .is_some_and(|status| status.replication == ReplicationState::SyncTarget);
+        if synced || (both_in_sync && !self.in_sync) {
+            self.in_sync = both_in_sync;
+            self.coverage.count("meeting judged");
+            let contents = self.hosts.each_ref().map(|host| host.data.current());
+            if let Err(why) = self.ledger.merge(contents) {
+                self.fail(why);
+            }
+        }
+    }
+
+    /// A node opens its export: its data must hold what was promised of them.
+    pub(crate) fn export_opens(&mut self, host: usize) {
+        let Some(status) = self.status(host) else { return };
+        let with_peer = status.connection == ConnectionState::Connected
+            && status.peer_disk >= DiskState::Inconsistent;
+        let content = self.hosts[host].data.current();
+        if let Some(sector) = self.ledger.first_lost(host, content) {
+            let why = format!(
+                "node {host} was promoted, and sector {sector} holds {}, older than acknowledged",
+                content[sector]
+            );
+            return self.fail(why);
+        }
+        if with_peer {
+            self.coverage.count("promotion with consent");
+        } else {
+            self.coverage.count("promotion alone");
+            self.ledger.promoted_alone(host);
+        }
+    }
+
+    /// The engine's picture of a node now; none while its daemon does not run.
+    #[must_use]
+    pub fn status(&self, host: usize) -> Option<Status> {
+        self.hosts[host].node.as_ref().map(|node| node.status(Moment(self.now_us)))
+    }
+
+    /// True when both are connected and in sync, no bit is set and nothing is under way.
+    #[must_use]
+    pub fn is_quiet_and_in_sync(&self) -> bool {
+        self.hosts.iter().all(|host| host.data.is_idle() && host.client.open_count() == 0)
+            && [0, 1].iter().all(|host| {
+                self.status(*host).is_some_and(|status| {
+                    sees_both_in_sync(&status) && status.out_of_sync_blocks == 0
+                })
+            })
+    }
+
+    /// Quiet replicas that say that they are in sync must be equal.
+    pub fn check_equal(&mut self) {
+        if !self.is_quiet_and_in_sync() {
+            return;
+        }
+        self.coverage.count("replicas compared");
+        let [first, second] = self.hosts.each_ref().map(|host| host.data.current());
+        let differs = first.iter().zip(second).position(|(one, other)| one != other);
+        if let Some(sector) = differs {
+            let why = format!(
+                "both are Connected, UpToDate and quiet, but sector {sector} holds {} and {}",
+                first[sector], second[sector]
+            );
+            self.fail(why);
+        }
+    }
+
+    /// Buffers that the engines hold although nothing is under way.
+    #[must_use]
+    pub(crate) fn buffers_held(&self) -> usize {
+        let held = |host: &crate::host::Host| {
+            host.buffers.count(Use::Client) + host.buffers.count(Use::Received)
+        };
+        self.hosts.iter().map(held).sum()
+    }
+}

@@ -1,0 +1,311 @@
+//! An NBD-like client: writes, zeroes, trims, reads and flushes at some depth, and judges every answer.
+
+use crate::buffers::{Use, checksum};
+use crate::disk::{SECTOR_BYTES, ZERO_STAMP};
+use crate::world::{Happening, World};
+use metadata::units::ByteRange;
+use replicator::event::{ClientError, ClientOp, Input, Payload};
+use replicator::ids::{BufferId, CommandId, RequestId};
+use replicator::state::{ConnectionState, DiskState, ReplicationState};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What a request wants, with what its answer will be judged by.
+#[derive(Debug)]
+enum Wish {
+    Read { buffer: BufferId, floors: Vec<u64> },
+    Write { issued: u64, fua: bool },
+    Trim { issued: u64 },
+    Flush { floors: Vec<u64> },
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Open {
+    sectors: Range<usize>,
+    wish: Wish,
+    /// Of the peer's host when it was issued.
+    peer_power_cuts: u64,
+    /// Of the own node when it was issued.
+    connection_changes: u64,
+}
+
+/// The client of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    /// It has the device open.
+    pub(crate) connected: bool,
+    /// It begins nothing new.
+    pub(crate) stopping: bool,
+    /// The command to give when it has gone.
+    pub(crate) then_demote: Option<CommandId>,
+    /// A turn of it is planned.
+    planned: bool,
+    open: BTreeMap<RequestId, Open>,
+}
+
+impl Client {
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl World {
+    /// The export is open: the client attaches and begins.
+    pub(crate) fn client_attaches(&mut self, host: usize) {
+        let client = &mut self.hosts[host].client;
+        client.connected = true;
+        client.stopping = self.calm;
+        self.feed(host, Input::Clients(1));
+        self.client_plans(host);
+    }
+
+    pub(crate) fn client_plans(&mut self, host: usize) {
+        if !std::mem::replace(&mut self.hosts[host].client.planned, true) {
+            let pause_us = 1 + self.random.below(self.profile.client_pause_us_max);
+            let incarnation = self.hosts[host].incarnation;
+            self.plan(pause_us, Happening::ClientActs { host, incarnation });
+        }
+    }
+
+    pub(crate) fn client_acts(&mut self, host: usize) {
+        let depth = self.profile.client_depth;
+        let client = &mut self.hosts[host].client;
+        client.planned = false;
+        if !client.connected || client.stopping {
+            return;
+        }
+        if client.open.len() < depth {
+            self.client_issues_any(host);
+        }
+        self.client_plans(host);
+    }
+
+    fn client_issues_any(&mut self, host: usize) {
+        let total = self.profile.sectors as u64;
+        // Half of the traffic hits a few blocks, so that requests overlap.
+        let area = if self.random.chance(50) { total } else { total.min(40) };
+        let first = self.random.below(area);
+        let longest = if self.random.chance(10) { 300 } else { 24 };
+        let count = (1 + self.random.below(longest)).min(total - first);
+        let sectors = first as usize..(first + count) as usize;
+        let fua = self.random.chance(10);
+        match self.random.below(20) {
+            0..=10 => self.client_writes(host, sectors, fua),
+            11 => self.client_zeroes(host, sectors, fua),
+            12 => self.client_trims(host, sectors, fua),
+            13..=17 => self.client_reads(host, sectors),
+            _ => self.client_flushes(host),
+        }
+    }
+
+    fn client_opens(&mut self, host: usize, sectors: Range<usize>, wish: Wish, op: ClientOp) {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        let open = Open {
+            sectors,
+            wish,
+            peer_power_cuts: self.hosts[1 - host].power_cuts,
+            connection_changes: self.hosts[host].connection_changes,
+        };
+        self.trace(|| format!("client {host} asks {id:?} {op:?}"));
+        self.hosts[host].client.open.insert(id, open);
+        self.feed(host, Input::Request { id, op });
+    }
+
+    /// Writes a fresh stamp to some sectors.
+    pub(crate) fn client_writes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
+        self.last_stamp += 1;
+        let stamps = vec![self.last_stamp; sectors.len()];
+        let issued = self.ledger.issue(sectors.clone(), self.last_stamp);
+        let range = bytes_of(&sectors);
+        let payload = Payload {
+            bytes: u32::try_from(range.bytes()).expect("invariant: requests are small"),
+            crc32c: checksum(&stamps),
+            buffer: self.hosts[host].buffers.give(Use::Client, stamps),
+        };
+        let op = ClientOp::Write { range, payload, fua };
+        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
+    }
+
+    fn client_zeroes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
+        let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
+        let op = ClientOp::Zero { range: bytes_of(&sectors), fua, may_unmap: fua };
+        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
+    }
+
+    fn client_trims(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
+        let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
+        let op = ClientOp::Trim { range: bytes_of(&sectors), fua };
+        self.client_opens(host, sectors, Wish::Trim { issued }, op);
+    }
+
+    fn client_reads(&mut self, host: usize, sectors: Range<usize>) {
+        let floors = self.ledger.floors(host, sectors.clone());
+        let buffer = self.hosts[host].buffers.give(Use::Client, Vec::new());
+        let op = ClientOp::Read { range: bytes_of(&sectors), buffer };
+        self.client_opens(host, sectors, Wish::Read { buffer, floors }, op);
+    }
+
+    /// Asks for a flush of everything answered so far.
+    pub(crate) fn client_flushes(&mut self, host: usize) {
+        let all = 0..self.profile.sectors;
+        let floors = self.ledger.floors(host, all.clone());
+        self.client_opens(host, all, Wish::Flush { floors }, ClientOp::Flush);
+    }
+
+    /// Judges an answer.
+    pub(crate) fn client_hears(
+        &mut self,
+        host: usize,
+        id: RequestId,
+        result: Result<(), ClientError>,
+    ) {
+        let Some(open) = self.hosts[host].client.open.remove(&id) else {
+            self.fail(format!("node {host} answered {id:?}, which is not open"));
+            return;
+        };
+        self.trace(|| format!("client {host} hears {id:?} {result:?}"));
+        match open.wish {
+            Wish::Write { issued, .. } | Wish::Trim { issued } => {
+                self.ledger.end(open.sectors.clone(), issued);
+            }
+            Wish::Read { .. } | Wish::Flush { .. } => {}
+        }
+        match result {
+            Ok(()) => self.client_was_answered(host, id, &open),
+            Err(_) => self.coverage.count("client error"),
+        }
+        self.client_leaves_when_done(host);
+    }
+
+    fn client_was_answered(&mut self, host: usize, id: RequestId, open: &Open) {
+        match &open.wish {
+            Wish::Trim { .. } => {}
+            Wish::Read { buffer, floors } => {
+                let stamps = match self.hosts[host].buffers.stamps(*buffer) {
+                    Ok(stamps) => stamps,
+                    Err(why) => return self.fail(why),
+                };
+                for (ahead, stamp) in stamps.iter().enumerate() {
+                    let sector = open.sectors.start + ahead;
+                    if !self.ledger.allows(sector, floors[ahead], *stamp) {
+                        let why = format!(
+                            "{id:?} on node {host} read {stamp} in sector {sector}, older than what \
+                             was acknowledged before"
+                        );
+                        return self.fail(why);
+                    }
+                }
+                self.coverage.count("read");
+            }
+            Wish::Write { issued, fua } => self.write_was_answered(host, id, open, *issued, *fua),
+            Wish::Flush { floors } => self.flush_was_answered(host, id, open, floors),
+        }
+    }
+
+    /// True when both replicas are in sync as this node sees it and have been since the request was issued.
+    fn is_mirroring(&self, host: usize, open: &Open) -> bool {
+        self.hosts[host].connection_changes == open.connection_changes
+            && self.hosts[1 - host].power_cuts == open.peer_power_cuts
+            && self.hosts[host].status.as_ref().is_some_and(|status| {
+                status.connection == ConnectionState::Connected
+                    && status.replication == ReplicationState::Established
+                    && status.peer_disk == DiskState::UpToDate
+            })
+    }
+
+    fn write_was_answered(
+        &mut self,
+        host: usize,
+        id: RequestId,
+        open: &Open,
+        issued: u64,
+        fua: bool,
+    ) {
+        self.coverage.count("write");
+        let peer = 1 - host;
+        self.ledger.acknowledge(host, open.sectors.clone(), issued);
+        let floors = self.ledger.floors(host, open.sectors.clone());
+        let holds = |world: &Self, content: &[u64]| {
+            world.ledger.holds(open.sectors.clone(), &floors, content)
+        };
+        if !holds(self, self.hosts[host].data.current()) {
+            return self.fail(format!("{id:?} was answered, and node {host} has not written it"));
+        }
+        if holds(self, self.hosts[peer].data.current()) {
+            self.ledger.acknowledge(peer, open.sectors.clone(), issued);
+        } else if self.is_mirroring(host, open) {
+            return self.fail(format!("{id:?} was answered, and the peer has not written it"));
+        } else if self.hosts[peer].power_cuts == open.peer_power_cuts {
+            self.coverage.count("write alone");
+            self.ledger.went_alone(host);
+        }
+        if fua {
+            self.judge_durable(host, id, open, &floors);
+        }
+    }
+
+    fn flush_was_answered(&mut self, host: usize, id: RequestId, open: &Open, floors: &[u64]) {
+        self.coverage.count("flush");
+        self.judge_durable(host, id, open, floors);
+    }
+
+    /// FLUSH and FUA: what `floors` say must be durable here, and on the peer unless that is gone (D3).
+    fn judge_durable(&mut self, host: usize, id: RequestId, open: &Open, floors: &[u64]) {
+        let peer = 1 - host;
+        let all = open.sectors.clone();
+        if !self.ledger.holds(all.clone(), floors, self.hosts[host].data.durable()) {
+            return self.fail(format!("{id:?} was answered, and is not durable on node {host}"));
+        }
+        self.ledger.flushed(host, all.clone(), floors);
+        if self.ledger.holds(all.clone(), floors, self.hosts[peer].data.durable()) {
+            self.ledger.flushed(peer, all, floors);
+        } else if self.is_mirroring(host, open) {
+            self.fail(format!("{id:?} was answered, and is not durable on the peer"));
+        } else if self.hosts[peer].power_cuts == open.peer_power_cuts {
+            self.coverage.count("flush alone");
+            self.ledger.went_alone(host);
+        }
+    }
+
+    /// Asks the client to finish and go, and to demote the node then.
+    pub(crate) fn client_stops(&mut self, host: usize, then_demote: Option<CommandId>) {
+        let client = &mut self.hosts[host].client;
+        client.stopping = true;
+        client.then_demote = then_demote.or(client.then_demote);
+        self.client_leaves_when_done(host);
+    }
+
+    fn client_leaves_when_done(&mut self, host: usize) {
+        let client = &mut self.hosts[host].client;
+        if !client.stopping || !client.open.is_empty() {
+            return;
+        }
+        let Some(command) = client.then_demote.take() else { return };
+        if std::mem::take(&mut client.connected) {
+            self.feed(host, Input::Clients(0));
+        }
+        self.feed(
+            host,
+            Input::Command { id: command, command: replicator::event::Command::Secondary },
+        );
+    }
+
+    /// The process is gone, and with it everything that the client had open.
+    pub(crate) fn client_is_cut_off(&mut self, host: usize) {
+        let client = std::mem::take(&mut self.hosts[host].client);
+        for open in client.open.into_values() {
+            match open.wish {
+                Wish::Write { issued, .. } | Wish::Trim { issued } => {
+                    self.ledger.end(open.sectors, issued);
+                }
+                Wish::Read { .. } | Wish::Flush { .. } => {}
+            }
+        }
+    }
+}
+
+fn bytes_of(sectors: &Range<usize>) -> ByteRange {
+    ByteRange::new(sectors.start as u64 * SECTOR_BYTES, sectors.len() as u64 * SECTOR_BYTES)
+}

@@ -1,0 +1,71 @@
+//! One machine: the process with its node, the disks beneath it, the client above it.
+
+use crate::buffers::Buffers;
+use crate::client::Client;
+use crate::disk::DataDisk;
+use crate::metadata_disk::MetadataDisk;
+use replicator::node::Node;
+use replicator::status::Status;
+
+/// A machine.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// The engine, while the daemon runs.
+    pub(crate) node: Option<Node>,
+    /// Counts the processes: what was meant for an earlier one is void.
+    pub(crate) incarnation: u64,
+    pub(crate) powered: bool,
+    /// Counts the boots.
+    pub(crate) boot: u64,
+    pub(crate) data: DataDisk,
+    pub(crate) metadata: MetadataDisk,
+    pub(crate) buffers: Buffers,
+    pub(crate) client: Client,
+    /// When the engine's timer is due, as far as it is planned.
+    pub(crate) timer_at_us: Option<u64>,
+    /// A start of the daemon is planned.
+    pub(crate) starting: bool,
+    /// Fresh metadata are written before the next start.
+    pub(crate) must_create: bool,
+    /// Data writes under way do not end before this is taken back.
+    pub(crate) writes_stuck: bool,
+    /// Counts the power cuts.
+    pub(crate) power_cuts: u64,
+    /// Counts the changes of the connection's state.
+    pub(crate) connection_changes: u64,
+    /// The engine's picture after its last event.
+    pub(crate) status: Option<Status>,
+}
+
+impl Host {
+    pub(crate) fn new(data: DataDisk, metadata: MetadataDisk) -> Self {
+        Self {
+            node: None,
+            incarnation: 0,
+            powered: true,
+            boot: 1,
+            data,
+            metadata,
+            buffers: Buffers::default(),
+            client: Client::default(),
+            timer_at_us: None,
+            starting: false,
+            must_create: false,
+            writes_stuck: false,
+            power_cuts: 0,
+            connection_changes: 0,
+            status: None,
+        }
+    }
+
+    /// The process of that number still runs.
+    pub(crate) fn runs(&self, incarnation: u64) -> bool {
+        self.node.is_some() && self.incarnation == incarnation
+    }
+
+    pub(crate) fn boot_id(&self) -> [u8; 16] {
+        let mut id = [0xb0; 16];
+        id[..8].copy_from_slice(&self.boot.to_le_bytes());
+        id
+    }
+}

@@ -1,0 +1,32 @@
+//! A deterministic simulator: two unmodified nodes, disks that lose their caches, a network that breaks, clients that
+//! know what was acknowledged, an operator who does what operators do, and checkers that judge all of it (DESIGN 9).
+//!
+//! | to read about | open |
+//! |---|---|
+//! | the clock and the queue of happenings | `world`, `run` |
+//! | what breaks | `disk`, `metadata_disk`, `network`, `operator`, `profile` |
+//! | what is promised, and who judges | `ledger`, `client`, `checkers` |
+
+mod buffers;
+mod checkers;
+mod client;
+mod coverage;
+mod disk;
+mod host;
+mod ledger;
+mod links;
+mod metadata_disk;
+mod network;
+mod operator;
+mod profile;
+mod random;
+mod run;
+mod schedule;
+mod wishes;
+mod world;
+
+pub use coverage::Coverage;
+pub use profile::Profile;
+pub use random::Random;
+pub use run::{CURRENT_SEED, Report, run};
+pub use world::World;

@@ -1,0 +1,118 @@
+//! What kind of world a seed gives: sizes, speeds and tempers, drawn anew for every run so that rare mixtures happen.
+
+use crate::metadata_disk::RESOURCE;
+use crate::random::Random;
+use replicator::ids::NodeIndex;
+use replicator::settings::{NetTimers, OnIoError, PeerWindow, Settings};
+use std::time::Duration;
+
+/// The temper of one run. Times are virtual.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Data sectors of each disk (512 bytes each).
+    pub sectors: usize,
+    /// How long faults and commands come, in microseconds.
+    pub chaos_us: u64,
+    /// Longest pause between two acts of the operator, in microseconds.
+    pub act_pause_us_max: u64,
+    /// Longest pause of the client between two requests, in microseconds.
+    pub client_pause_us_max: u64,
+    /// Requests that the client has open at once.
+    pub client_depth: usize,
+    /// Longest data I/O, in microseconds.
+    pub disk_us_max: u64,
+    /// Longest metadata write, in microseconds.
+    pub metadata_us_max: u64,
+    /// Longest way through the network, in microseconds.
+    pub delay_us_max: u64,
+    /// Relative frequency of each act of the operator.
+    pub act_weights: Vec<u64>,
+    /// Zeroing is cheap, by host.
+    pub zeroes_cheaply: [bool; 2],
+    /// Both nodes have a shared secret.
+    pub secret: bool,
+    /// Resync buffers of each node.
+    pub sync_buffers: u32,
+    /// Cap of the resync in bytes per second.
+    pub sync_rate_max: Option<u64>,
+    /// Data frames of each class that a node can hold.
+    pub window_frames: u32,
+}
+
+impl Profile {
+    /// The profile of a seed's run; `acts` is the number of different acts of the operator.
+    #[must_use]
+    pub fn draw(random: &mut Random, acts: usize) -> Self {
+        let act_weights = (0..acts).map(|_| [0, 1, 3, 10][random.below(4) as usize]).collect();
+        Self {
+            sectors: [64, 256, 512, 1000][random.below(4) as usize],
+            chaos_us: random.between(3, 15) * 1_000_000,
+            act_pause_us_max: [100_000, 400_000, 1_500_000][random.below(3) as usize],
+            client_pause_us_max: [4_000, 20_000, 80_000][random.below(3) as usize],
+            client_depth: random.between(1, 6) as usize,
+            disk_us_max: [300, 3_000, 60_000][random.below(3) as usize],
+            metadata_us_max: [200, 2_000, 30_000][random.below(3) as usize],
+            delay_us_max: [100, 2_000, 30_000][random.below(3) as usize],
+            act_weights,
+            zeroes_cheaply: [random.chance(60), random.chance(60)],
+            secret: random.chance(30),
+            sync_buffers: random.between(1, 8) as u32,
+            sync_rate_max: random.chance(20).then_some(200_000),
+            window_frames: random.between(1, 12) as u32,
+        }
+    }
+
+    /// A calm world with small numbers, for schedules that are written by hand.
+    #[must_use]
+    pub fn calm() -> Self {
+        Self {
+            sectors: 256,
+            chaos_us: 0,
+            act_pause_us_max: 1_000_000,
+            client_pause_us_max: 20_000,
+            client_depth: 2,
+            disk_us_max: 300,
+            metadata_us_max: 200,
+            delay_us_max: 100,
+            act_weights: Vec::new(),
+            zeroes_cheaply: [true; 2],
+            secret: false,
+            sync_buffers: 4,
+            sync_rate_max: None,
+            window_frames: 8,
+        }
+    }
+
+    /// The configuration of one node.
+    #[must_use]
+    pub fn settings(&self, host: usize) -> Settings {
+        Settings {
+            resource: RESOURCE.into(),
+            me: if host == 0 { NodeIndex::First } else { NodeIndex::Second },
+            node_names: ["alpha".into(), "beta".into()],
+            secret: self.secret.then(|| b"a shared secret".to_vec()),
+            net: NetTimers {
+                timeout: Duration::from_millis(600),
+                connect_int: Duration::from_millis(500),
+                ping_int: Duration::from_millis(700),
+                ping_timeout: Duration::from_millis(150),
+                ko_count: 4,
+            },
+            window: PeerWindow { frames: [self.window_frames; 3], bare: self.window_frames },
+            sync_buffers: self.sync_buffers,
+            sync_rate_max: self.sync_rate_max,
+            on_io_error: OnIoError::Detach,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_always_gives_the_same_profile() {
+        let draw = || format!("{:?}", Profile::draw(&mut Random::new(5), 10));
+        assert_eq!(draw(), draw());
+    }
+}

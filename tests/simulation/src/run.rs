@@ -1,0 +1,158 @@
+//! One run: chaos for a while, then everything is mended and the two must find together again.
+
+use crate::coverage::Coverage;
+use crate::profile::Profile;
+use crate::world::World;
+use replicator::event::Command;
+use replicator::state::{ConnectionState, DiskState, Role};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Virtual time within which mended nodes must be in sync, in microseconds.
+const SETTLE_US_MAX: u64 = 90_000_000;
+/// Virtual time between two looks of the mending operator, in microseconds.
+const LOOK_US: u64 = 250_000;
+/// Looks without success after which the mending operator decides what only he can decide.
+const PATIENCE_LOOKS: u32 = 24;
+/// Things that may happen in one run; more is a loop.
+const STEPS_MAX: u64 = 3_000_000;
+
+/// The seed of the run under way, for whoever reports a panic.
+pub static CURRENT_SEED: AtomicU64 = AtomicU64::new(0);
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The rule that was broken, if any.
+    pub violation: Option<String>,
+    /// What happened how often.
+    pub coverage: Coverage,
+}
+
+/// Runs one seed with a profile of its own. A panic of the engine is a violation.
+#[must_use]
+pub fn run(seed: u64, tracing: bool) -> Report {
+    CURRENT_SEED.store(seed, Ordering::Relaxed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(seed, None::<Profile>, tracing);
+        world.chaos();
+        world.settle();
+        Report {
+            violation: world.violation().map(str::to_owned),
+            coverage: world.coverage().clone(),
+        }
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let words = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|&words| words.to_owned()));
+        let words = words.unwrap_or_default();
+        Report { violation: Some(format!("panic: {words}")), coverage: Coverage::default() }
+    })
+}
+
+impl World {
+    fn chaos(&mut self) {
+        let first = self.random.below(2) as usize;
+        self.run_for(self.random.clone().between(30_000, 300_000));
+        self.promote(first);
+        self.operator_plans();
+        let until_us = self.now_us + self.profile.chaos_us;
+        while self.now_us < until_us && self.violation().is_none() {
+            self.run_for(100_000);
+            self.check_equal();
+        }
+    }
+
+    /// Mends everything that an operator can mend and waits until both are in sync; fails when they never are.
+    pub fn settle(&mut self) {
+        self.calm = true;
+        self.lose = None;
+        self.mend_cable();
+        let deadline_us = self.now_us + SETTLE_US_MAX;
+        let mut looks = 0;
+        while self.violation().is_none() {
+            if self.is_quiet_and_in_sync() && self.buffers_held() == 0 {
+                self.check_equal();
+                self.coverage.count("settled");
+                return;
+            }
+            if self.now_us > deadline_us {
+                let [first, second] = [0, 1].map(|host| self.in_short(host));
+                self.fail(format!("not in sync at the end: {first}; {second}"));
+                return;
+            }
+            looks += 1;
+            self.mend_nodes(looks);
+            self.run_steps(LOOK_US);
+        }
+    }
+
+    fn run_steps(&mut self, duration_us: u64) {
+        let before = self.steps;
+        self.run_for(duration_us);
+        if self.steps - before > STEPS_MAX {
+            self.fail("the nodes are busy without an end".into());
+        }
+    }
+
+    fn mend_nodes(&mut self, looks: u32) {
+        for host in [0, 1] {
+            self.hosts[host].writes_stuck = false;
+            self.bring_up(host);
+            self.client_stops(host, None);
+        }
+        let patient = !looks.is_multiple_of(PATIENCE_LOOKS);
+        let (Some(first), Some(second)) = (self.status(0), self.status(1)) else { return };
+        let both = [first, second];
+        let primaries = both.iter().filter(|status| status.role == Role::Primary).count();
+        if primaries == 2 || (!patient && primaries == 1 && !both_connected(&both)) {
+            // Both Primary, or a Primary that shall become a target: the one with fewer merits goes.
+            let host = usize::from(both[0].disk > both[1].disk);
+            let host = if both[host].role == Role::Primary { host } else { 1 - host };
+            self.demote(host);
+        }
+        if !patient && self.is_split() {
+            let victim = usize::from(both[0].disk >= both[1].disk);
+            self.resolve_split_brain(victim);
+            return;
+        }
+        for (host, status) in both.iter().enumerate() {
+            if status.connection == ConnectionState::StandAlone && !self.is_split() {
+                self.command(host, Command::Connect);
+            }
+        }
+        if !patient && both.iter().all(|status| status.disk == DiskState::Inconsistent) {
+            // Nobody has whole data: the operator takes what there is.
+            let contents = self.hosts.each_ref().map(|host| host.data.current());
+            self.ledger.begin_anew(contents);
+            self.coverage.count("forced on bad data at the end");
+            self.command(0, Command::Primary { force: true });
+        }
+    }
+
+    fn in_short(&self, host: usize) -> String {
+        self.status(host).map_or_else(
+            || "not running".into(),
+            |status| {
+                format!(
+                    "{} {} {} {} peer {} bits {} refusal {:?} client {} buffers {}",
+                    status.role,
+                    status.connection,
+                    status.replication,
+                    status.disk,
+                    status.peer_disk,
+                    status.out_of_sync_blocks,
+                    status.refusal,
+                    self.hosts[host].client.open_count(),
+                    self.buffers_held(),
+                )
+            },
+        )
+    }
+}
+
+fn both_connected(both: &[replicator::status::Status; 2]) -> bool {
+    both.iter().all(|status| status.connection == ConnectionState::Connected)
+}

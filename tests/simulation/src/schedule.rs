@@ -1,0 +1,124 @@
+//! What schedules that are written by hand need besides the world itself: a pair that is in sync, single faults, and
+//! looks at sectors.
+
+use crate::profile::Profile;
+use crate::world::World;
+use replicator::event::{Answer, Command};
+use replicator::state::{DiskState, Role};
+use replicator::wire::Kind;
+use std::ops::Range;
+
+/// Long enough for anything that a calm world does, in microseconds.
+const LONG_US: u64 = 20_000_000;
+
+impl World {
+    /// A calm world in which node 0 is Primary and both are in sync.
+    ///
+    /// # Panics
+    /// When they do not come to that: a test cannot begin then.
+    #[must_use]
+    pub fn calm_pair(seed: u64) -> Self {
+        let mut world = Self::new(seed, Some(Profile::calm()), false);
+        world.calm = true;
+        world.run_for(100_000);
+        world.promote(0);
+        let reached = world.run_until(LONG_US, |world| {
+            world.is_quiet_and_in_sync()
+                && world.status(0).is_some_and(|status| status.role == Role::Primary)
+        });
+        assert!(reached, "the pair never got in sync: {:?}", world.violation());
+        world
+    }
+
+    /// Writes to some sectors through the client of `host` and waits for the answer.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    pub fn write(&mut self, host: usize, sectors: Range<usize>) -> u64 {
+        self.client_writes(host, sectors, false);
+        assert!(self.wait_for_client(host), "no answer to a write: {:?}", self.violation());
+        self.last_stamp
+    }
+
+    /// Begins a write and does not wait.
+    pub fn begin_write(&mut self, host: usize, sectors: Range<usize>) -> u64 {
+        self.client_writes(host, sectors, false);
+        self.last_stamp
+    }
+
+    /// Flushes through the client of `host` and waits for the answer.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    pub fn flush(&mut self, host: usize) {
+        self.client_flushes(host);
+        assert!(self.wait_for_client(host), "no answer to a flush: {:?}", self.violation());
+    }
+
+    /// Waits until every request of the client is answered.
+    pub fn wait_for_client(&mut self, host: usize) -> bool {
+        self.run_until(LONG_US, |world| world.hosts[host].client.open_count() == 0)
+    }
+
+    /// Gives a command and waits for its answer; none when the daemon does not run or does not answer.
+    pub fn ask(&mut self, host: usize, command: Command) -> Option<Answer> {
+        let id = self.command(host, command)?;
+        self.run_until(LONG_US, |world| world.answers.contains_key(&id.0));
+        self.answers.remove(&id.0)
+    }
+
+    /// Detaches the client and demotes the node; true when it is Secondary then.
+    pub fn demote_and_wait(&mut self, host: usize) -> bool {
+        self.demote(host);
+        self.run_until(LONG_US, |world| {
+            world.status(host).is_some_and(|status| status.role == Role::Secondary)
+        })
+    }
+
+    /// Starts a machine and its daemon, and waits until the disk is attached.
+    pub fn bring_up_and_wait(&mut self, host: usize) -> bool {
+        self.bring_up(host);
+        self.run_until(LONG_US, |world| {
+            world.status(host).is_some_and(|status| status.disk > DiskState::Failed)
+        })
+    }
+
+    /// Nothing gets through from `host`, or again.
+    pub fn cut_from(&mut self, host: usize) {
+        self.network.cut[host] = true;
+    }
+
+    /// The stream breaks when the next message of this kind is sent.
+    pub const fn lose_next(&mut self, kind: Kind) {
+        self.lose = Some(kind);
+    }
+
+    /// The message that was to be lost was sent.
+    #[must_use]
+    pub const fn has_lost(&self) -> bool {
+        self.lose.is_none()
+    }
+
+    /// Data writes of a host do not end before this is taken back.
+    pub fn stick_writes(&mut self, host: usize, stuck: bool) {
+        self.hosts[host].writes_stuck = stuck;
+    }
+
+    /// What a host's disk holds in a sector, its cache included.
+    #[must_use]
+    pub fn sector(&self, host: usize, sector: usize) -> u64 {
+        self.hosts[host].data.current()[sector]
+    }
+
+    /// True when both nodes are connected, in sync and quiet within the time that anything takes.
+    pub fn gets_in_sync(&mut self) -> bool {
+        let reached = self.run_until(LONG_US, Self::is_quiet_and_in_sync);
+        self.check_equal();
+        reached && self.violation().is_none()
+    }
+
+    /// True when a split brain was declared within the time that anything takes.
+    pub fn gets_split(&mut self) -> bool {
+        self.run_until(LONG_US, Self::is_split)
+    }
+}

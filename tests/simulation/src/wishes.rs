@@ -1,0 +1,158 @@
+//! Carries out what the engine wishes: disk and metadata I/O, the client's answers, the export, the log.
+
+use crate::buffers::{Use, checksum};
+use crate::disk::{Work, ZERO_STAMP, sectors};
+use crate::world::{Happening, World};
+use replicator::event::{Event, Input, IoOutcome, Output};
+use replicator::ids::{BufferId, IoId, Moment};
+
+impl World {
+    /// Carries out all wishes of a node, in order.
+    pub(crate) fn carry_out(&mut self, host: usize) {
+        loop {
+            let Some(node) = &mut self.hosts[host].node else { return };
+            let Some(output) = node.poll_output() else { return };
+            if let Err(why) = self.carry_out_one(host, output) {
+                self.fail(format!("node {host}: {why}"));
+            }
+        }
+    }
+
+    fn carry_out_one(&mut self, host: usize, output: Output) -> Result<(), String> {
+        match output {
+            Output::DiskRead { io, range, buffer, checksum } => {
+                self.hosts[host].buffers.stamps(buffer)?;
+                self.disk_begins(host, io, Work::Read { range, buffer, checksum });
+            }
+            Output::DiskWrite { io, range, buffer, fua } => {
+                let span = sectors(range);
+                let stamps = self.hosts[host].buffers.stamps(buffer)?;
+                let stamps = stamps.get(..span.len()).ok_or("a write longer than its buffer")?;
+                let stamps = stamps.to_vec();
+                self.disk_begins(host, io, Work::Write { first_sector: span.start, stamps, fua });
+            }
+            Output::DiskZero { io, range, fua, may_unmap: _ } => {
+                let span = sectors(range);
+                let stamps = vec![ZERO_STAMP; span.len()];
+                self.disk_begins(host, io, Work::Write { first_sector: span.start, stamps, fua });
+            }
+            Output::DiskFlush { io } => {
+                let up_to = self.hosts[host].data.completed();
+                self.disk_begins(host, io, Work::Flush { up_to });
+            }
+            Output::MetadataWrite { io, offset_bytes, pages } => {
+                let this = &mut self.hosts[host];
+                if this.metadata.submit(io, this.incarnation, offset_bytes, pages) {
+                    self.metadata_begins(host);
+                }
+            }
+            Output::Send { link, message, payload, lane } => {
+                self.send(host, link, &message, payload, lane)?;
+            }
+            Output::Reply { request, result } => self.client_hears(host, request, result),
+            Output::Release(buffer) => self.released(host, buffer)?,
+            Output::OpenExport { size_bytes, .. } => {
+                if size_bytes != self.hosts[host].data.bytes() {
+                    return Err(format!("the export has {size_bytes} bytes"));
+                }
+                self.export_opens(host);
+                self.client_attaches(host);
+            }
+            Output::CloseExport { .. } => self.client_stops(host, None),
+            Output::Dial => self.dial(host),
+            Output::CloseLink { link, how } => self.close_link(host, link, how),
+            Output::Answer { command, answer } => self.answered(host, command, answer),
+            Output::Event(event) => self.heard_event(host, &event),
+            Output::CloseDisk => {}
+            Output::Stop => {
+                self.trace(|| format!("node {host} stops"));
+                self.process_ends(host);
+            }
+        }
+        Ok(())
+    }
+
+    fn released(&mut self, host: usize, buffer: BufferId) -> Result<(), String> {
+        match self.hosts[host].buffers.release(buffer)? {
+            Use::Client | Use::Received => {}
+            Use::Sync => {
+                let incarnation = self.hosts[host].incarnation;
+                let delay_us = self.random.between(1, 200);
+                self.plan(delay_us, Happening::BufferFree { host, incarnation });
+            }
+        }
+        Ok(())
+    }
+
+    fn heard_event(&mut self, host: usize, event: &Event) {
+        self.trace(|| format!("node {host} says {event:?}"));
+        match event {
+            Event::Notice { text, .. } => return self.coverage.hear(text),
+            Event::Connection { .. } => self.hosts[host].connection_changes += 1,
+            Event::Role { .. }
+            | Event::Disk { .. }
+            | Event::PeerDisk { .. }
+            | Event::Replication { .. } => {}
+        }
+        let now = Moment(self.now_us);
+        let this = &mut self.hosts[host];
+        this.status = this.node.as_ref().map(|node| node.status(now));
+        self.state_changed(host, event);
+    }
+
+    fn disk_begins(&mut self, host: usize, io: IoId, work: Work) {
+        let this = &mut self.hosts[host];
+        let ticket = this.data.submit(io, this.incarnation, work);
+        // Most I/Os are quick, a few take their time: so they overtake each other.
+        let longest_us = self.profile.disk_us_max;
+        let limit_us = if self.random.chance(80) { longest_us / 10 + 20 } else { longest_us };
+        let delay_us = self.random.between(10, limit_us);
+        self.plan(delay_us, Happening::DiskEnds { host, ticket });
+    }
+
+    pub(crate) fn disk_ends(&mut self, host: usize, ticket: u64) {
+        let this = &mut self.hosts[host];
+        if this.writes_stuck && this.data.is_write(ticket) {
+            self.plan(5_000, Happening::DiskEnds { host, ticket });
+            return;
+        }
+        let Some(flight) = this.data.complete(ticket) else { return };
+        if !this.runs(flight.incarnation) {
+            return;
+        }
+        let crc32c = match flight.work {
+            Work::Read { range, buffer, checksum: wanted } => {
+                let stamps = this.data.current()[sectors(range)].to_vec();
+                let sum = checksum(&stamps);
+                if let Err(why) = this.buffers.fill(buffer, stamps) {
+                    return self.fail(why);
+                }
+                if wanted { sum } else { 0 }
+            }
+            Work::Write { .. } | Work::Flush { .. } => 0,
+        };
+        let outcome = IoOutcome::Done { crc32c };
+        self.feed(host, Input::DiskDone { io: flight.io, outcome });
+    }
+
+    fn metadata_begins(&mut self, host: usize) {
+        let delay_us = self.random.between(10, self.profile.metadata_us_max);
+        let power_cuts = self.hosts[host].power_cuts;
+        self.plan(delay_us, Happening::MetadataEnds { host, power_cuts });
+    }
+
+    pub(crate) fn metadata_ends(&mut self, host: usize, power_cuts: u64) {
+        let this = &mut self.hosts[host];
+        if this.power_cuts != power_cuts {
+            return;
+        }
+        let Some((write, more)) = this.metadata.complete() else { return };
+        if more {
+            self.metadata_begins(host);
+        }
+        if self.hosts[host].runs(write.incarnation) {
+            let outcome = IoOutcome::Done { crc32c: 0 };
+            self.feed(host, Input::MetadataDone { io: write.io, outcome });
+        }
+    }
+}
