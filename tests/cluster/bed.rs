@@ -43,6 +43,9 @@ pub(crate) fn client(program: &str, arguments: &[&str]) -> Output {
 /// Runs a client to its successful end.
 pub(crate) fn client_command(command: &mut Command) -> Output {
     let shown = format!("{command:?}");
+    // nbdsh starts the first python3; libnbd's module belongs to that of the system.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("/usr/bin:{path}"));
     run(command, CLIENT_MAX).expect_success(&shown)
 }
 

@@ -1,6 +1,6 @@
 //! The first synchronisation, and a real image copied onto the device.
 
-use crate::bed::{MIB, client, options, synced_pair};
+use crate::bed::{MIB, SOON, client, options, synced_pair};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use testbed::Pair;
@@ -46,8 +46,9 @@ fn the_device_can_be_written_while_the_first_synchronisation_runs() {
     pair.up();
     pair.wait_connected();
     pair.a.must(&["primary", "--force", "r0"]);
+    pair.a.wait_state("the copy runs", SOON, |state| state.replication == "SyncSource");
     let image = pair.scratch().join("image");
-    let bytes = Seeded::announced().bytes(32 << 20);
+    let bytes = Seeded::announced().bytes(16 << 20);
     std::fs::write(&image, &bytes).unwrap();
     client("nbdcopy", &["--flush", &image.display().to_string(), &pair.a.nbd_uri()]);
     let replication = pair.a.state().replication;

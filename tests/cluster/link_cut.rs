@@ -29,8 +29,13 @@ fn a_cut_in_both_directions_is_survived() {
 }
 
 #[test]
-fn a_cut_in_one_direction_is_survived() {
+fn a_cut_on_the_way_to_the_secondary_is_survived() {
     the_load_goes_on(Cut::TowardsSecond);
+}
+
+#[test]
+fn a_cut_on_the_way_to_the_primary_is_survived() {
+    the_load_goes_on(Cut::TowardsFirst);
 }
 
 #[test]

@@ -30,7 +30,9 @@ fn expect_split_brain(pair: &Pair) {
         node.wait_state("StandAlone", SOON, |state| state.connection == "StandAlone");
         let refusal = node.state().refusal.expect("the status says why it is StandAlone");
         assert!(refusal.contains("Split-Brain detected"), "{}: {refusal}", node.name());
-        assert!(refusal.contains("blkrep "), "it names no command: {refusal}");
+        assert!(refusal.contains("'blkrep "), "it names no command: {refusal}");
+        let shown = node.must(&["status", "r0"]).stdout;
+        assert!(shown.contains("'blkrep "), "no next step: {shown}");
         assert!(node.log().contains("Split-Brain detected"), "{}: not in the log", node.name());
     }
     assert_eq!((byte_on_disk(&pair.a), byte_on_disk(&pair.b)), (0xaa, 0xbb), "data were copied");
@@ -43,7 +45,8 @@ fn two_primaries_that_wrote_alone_part_and_copy_nothing() {
     pair.heal_link();
     for node in [&pair.a, &pair.b] {
         node.wait_state("StandAlone", SOON, |state| state.connection == "StandAlone");
-        assert!(node.state().refusal.is_some(), "the status says why");
+        let refusal = node.state().refusal.expect("the status says why it is StandAlone");
+        assert!(refusal.contains("'blkrep "), "it names no command: {refusal}");
         assert_eq!(node.state().role, "Primary");
     }
     assert_eq!((byte_on_disk(&pair.a), byte_on_disk(&pair.b)), (0xaa, 0xbb), "data were copied");

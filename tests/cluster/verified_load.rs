@@ -65,26 +65,27 @@ import random, sys
 seed = random.randrange(1 << 32)
 print('seed', seed)
 r = random.Random(seed)
+open_ones = []
+def wait_for_all_but(most):
+    while len(open_ones) > most:
+        h.poll(-1)
+        # Raises when the command failed.
+        open_ones[:] = [c for c in open_ones if not h.aio_command_completed(c)]
 for n in range(1500):
     length = 512 * r.randrange(1, 400)
     at = 512 * r.randrange(0, (4 << 20) // 512)
     kind = r.randrange(4)
     if kind == 0 and h.can_trim():
-        h.aio_trim(length, at)
+        c = h.aio_trim(length, at)
     elif kind == 1:
-        h.aio_zero(length, at, flags=r.choice([0, nbd.CMD_FLAG_NO_HOLE]))
+        c = h.aio_zero(length, at, flags=r.choice([0, nbd.CMD_FLAG_NO_HOLE]))
     elif kind == 2:
-        h.aio_flush()
+        c = h.aio_flush()
     else:
-        h.aio_pwrite(r.randbytes(length), at, flags=r.choice([0, 0, nbd.CMD_FLAG_FUA]))
-    while h.aio_in_flight() > 24:
-        h.poll(-1)
-        while (c := h.aio_peek_command_completed()) > 0:
-            h.aio_command_completed(c)
-while h.aio_in_flight() > 0:
-    h.poll(-1)
-while (c := h.aio_peek_command_completed()) > 0:
-    h.aio_command_completed(c)
+        c = h.aio_pwrite(r.randbytes(length), at, flags=r.choice([0, 0, nbd.CMD_FLAG_FUA]))
+    open_ones.append(c)
+    wait_for_all_but(24)
+wait_for_all_but(0)
 h.shutdown()
 ";
     let output =

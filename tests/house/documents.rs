@@ -28,13 +28,25 @@ fn documents() -> Vec<(String, String)> {
 #[test]
 fn every_file_that_a_document_names_exists() {
     let rooms = [
-        "metadata/", "replicator/", "nbd-server/", "blkrep/", "bench/", "tests/", "packaging/", "docs/", ".ci/",
+        "metadata/",
+        "replicator/",
+        "nbd-server/",
+        "blkrep/",
+        "bench/",
+        "tests/",
+        "packaging/",
+        "docs/",
+        ".ci/",
     ];
     let mut faults = Vec::new();
     for (name, text) in documents() {
         let folder = top().join(&name).parent().expect("a file has a folder").to_owned();
         for (number, quote) in named(&text) {
-            let path = quote.split_whitespace().next().unwrap_or("").trim_end_matches([',', '.', ':', ';']);
+            let path = quote
+                .split_whitespace()
+                .next()
+                .unwrap_or("")
+                .trim_end_matches([',', '.', ':', ';']);
             let is_path = rooms.iter().any(|room| path.starts_with(room)) || path.ends_with(".md");
             let is_pattern = path.contains(['*', '<', '{', '(']) || path.contains("::");
             if is_path && !is_pattern && !top().join(path).exists() && !folder.join(path).exists() {
@@ -63,7 +75,8 @@ fn every_link_between_documents_leads_somewhere() {
 }
 
 fn verbs() -> BTreeSet<String> {
-    let help = Command::new(env!("CARGO_BIN_EXE_blkrep")).arg("--help").output().expect("blkrep runs");
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_blkrep")).arg("--help").output().expect("blkrep runs");
     let text = String::from_utf8(help.stdout).expect("help is text");
     let commands = text.split("Commands:").nth(1).expect("help lists the commands");
     commands
@@ -108,7 +121,8 @@ fn every_command_that_a_document_or_a_message_names_exists() {
 
 #[test]
 fn every_dependency_has_its_line() {
-    let listed = std::fs::read_to_string(top().join("docs/dependencies.md")).expect("the list is there");
+    let listed =
+        std::fs::read_to_string(top().join("docs/dependencies.md")).expect("the list is there");
     let mut faults = Vec::new();
     for (name, text) in files("Cargo.toml") {
         let mut in_dependencies = false;
@@ -117,9 +131,15 @@ fn every_dependency_has_its_line() {
                 in_dependencies = line.contains("dependencies");
                 continue;
             }
-            let Some(key) = line.split(['=', '.', ' ']).next().filter(|key| !key.is_empty()) else { continue };
+            let Some(key) = line.split(['=', '.', ' ']).next().filter(|key| !key.is_empty()) else {
+                continue;
+            };
             let own = line.contains("path = ") || line.contains(".workspace = true");
-            if in_dependencies && !key.starts_with('#') && !own && !listed.contains(&format!("`{key}`")) {
+            if in_dependencies
+                && !key.starts_with('#')
+                && !own
+                && !listed.contains(&format!("`{key}`"))
+            {
                 faults.push(format!("{name}: {key}"));
             }
         }
@@ -134,7 +154,9 @@ fn documents_do_not_say_where_or_by_whom_they_were_written() {
         .chain(&files(".rs"))
         .chain(&files(".toml"))
         .flat_map(|(name, text)| text.lines().enumerate().map(move |(n, line)| (name, n + 1, line)))
-        .filter(|(_, _, line)| ["/work/", "/root/", "../shared"].iter().any(|mark| line.contains(mark)))
+        .filter(|(_, _, line)| {
+            ["/work/", "/root/", "../shared"].iter().any(|mark| line.contains(mark))
+        })
         .filter(|(name, _, _)| !name.starts_with("tests/house/"))
         .map(|(name, number, line)| format!("{name}:{number}: {}", line.trim()))
         .collect();

@@ -15,7 +15,9 @@ fn before_tests(text: &str) -> &str {
 fn every_source_file_says_its_duty_in_the_first_line() {
     let faults: Vec<String> = files(".rs")
         .iter()
-        .filter(|(_, text)| !text.starts_with("//! ") || text.lines().next().is_none_or(|l| l.len() < 20))
+        .filter(|(_, text)| {
+            !text.starts_with("//! ") || text.lines().next().is_none_or(|l| l.len() < 20)
+        })
         .map(|(name, _)| name.clone())
         .collect();
     assert_none(&faults);
@@ -47,7 +49,11 @@ fn functions_fit_on_a_screen() {
                 && line.trim_end() == format!("{}}}", " ".repeat(*depth))
             {
                 if number - began + 1 > FUNCTION_LINES_MAX {
-                    faults.push(format!("{name}:{}: {} lines: {head}", began + 1, number - began + 1));
+                    faults.push(format!(
+                        "{name}:{}: {} lines: {head}",
+                        began + 1,
+                        number - began + 1
+                    ));
                 }
                 open = None;
             }
@@ -59,7 +65,18 @@ fn functions_fit_on_a_screen() {
 #[test]
 fn nothing_is_left_undone_and_no_room_is_a_lumber_room() {
     // Put together here, so that this file does not find itself.
-    let marks = ["TO", "FIX", "XX"].map(|half| format!("{half}{}", if half == "TO" { "DO" } else if half == "FIX" { "ME" } else { "X" }));
+    let marks = ["TO", "FIX", "XX"].map(|half| {
+        format!(
+            "{half}{}",
+            if half == "TO" {
+                "DO"
+            } else if half == "FIX" {
+                "ME"
+            } else {
+                "X"
+            }
+        )
+    });
     let lumber = ["util", "utils", "common", "helpers", "helper", "misc", "manager"];
     let mut faults = Vec::new();
     for (name, text) in files(".rs") {
@@ -82,8 +99,20 @@ fn nothing_is_left_undone_and_no_room_is_a_lumber_room() {
 #[test]
 fn the_pure_crates_name_nothing_impure() {
     let impure = [
-        "std::fs", "std::net", "std::thread", "std::process", "std::env", "std::time::Instant",
-        "SystemTime", "tokio", "libc::", "rustix", "rand::", "HashMap", "HashSet", "std::io::",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::process",
+        "std::env",
+        "std::time::Instant",
+        "SystemTime",
+        "tokio",
+        "libc::",
+        "rustix",
+        "rand::",
+        "HashMap",
+        "HashSet",
+        "std::io::",
     ];
     let mut faults = Vec::new();
     for (name, text) in files(".rs") {

@@ -35,7 +35,7 @@ fn filters_in_front_may_cut_requests_to_pieces_and_shared_connections_stay_corre
     let behind = format!("socket={}", device.socket().display());
     let (from, to) = (image.display(), out.display());
     let script = format!("nbdcopy {from} \"$uri\" && nbdcopy \"$uri\" {to}");
-    let cut = ["--filter=blocksize", "maxlen=32k", "nbd", "shared=true"];
+    let cut = ["--filter=blocksize", "nbd", "shared=true", "maxlen=32k"];
     let args = ["-U", "-"].into_iter().chain(cut).chain([&*behind, "--run", &script]);
     run_good("nbdkit", args);
     device.assert_same_files(&image, &out);

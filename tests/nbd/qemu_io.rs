@@ -59,7 +59,7 @@ fn fua_writes_and_flushes_succeed_in_every_cache_mode() {
     for cache in ["none", "writethrough", "directsync"] {
         let uri = device.uri();
         let write = "write -P 0x17 1M 64k";
-        run_good("qemu-io", ["-f", "raw", "-t", cache, "-c", write, "-c", "flush", &uri]);
+        run_good("qemu-io", ["-f", "raw", "-t", cache, "-c", write, "-c", "flush", uri]);
     }
     qemu_io(&device, &["read -P 0xe5 0 4k", "read -P 0xf6 64k 256k", "read -P 0x17 1M 64k"]);
     device.close();

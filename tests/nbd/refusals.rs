@@ -102,3 +102,23 @@ fn each_request_with_a_good_magic_is_answered_once_whatever_its_fields_are() {
     client.disconnect().expect("the server closes after a disconnect");
     device.close();
 }
+
+#[test]
+fn requests_that_are_open_at_a_disconnect_are_answered_before_the_end() {
+    let Some(device) = Device::open(&[]) else { return };
+    let mut client = RawClient::connect(device.socket()).unwrap();
+    let sent: Vec<u64> = (0..16)
+        .map(|n| client.send(&Ask::write(n * 4096, &[n as u8; 4096])).expect("the server reads"))
+        .collect();
+    let goodbye = Ask { command: proto::CMD_DISC, ..Ask::flush() };
+    client.send(&goodbye).expect("the server reads");
+    let mut answered: Vec<u64> = Vec::new();
+    while answered.len() < sent.len() {
+        let (cookie, errno) = client.reply().expect("what is open is answered before the end");
+        assert_eq!(errno, 0);
+        answered.push(cookie);
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, sent);
+    device.close_after(client);
+}

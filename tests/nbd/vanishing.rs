@@ -24,10 +24,12 @@ fn a_write_of_which_only_a_part_arrived_leaves_the_old_data() {
         let seen = other.read_at(0, 65536).expect("the other connection lives on");
         assert!(seen.iter().all(|&byte| byte == 0x11), "{arrived} bytes were enough to write");
     }
-    // With its last byte it counts, although nobody waits for the answer.
+    // With its last byte it counts.
     let mut client = RawClient::connect(device.socket()).unwrap();
     client.stream.write_all(&whole).unwrap();
-    client.disconnect().expect("what is open is answered before the end");
+    assert_eq!(client.reply().expect("a whole write is answered"), (1, 0));
+    assert_eq!(other.read_at(0, 65536).unwrap(), new);
+    client.disconnect().expect("a disconnect is obeyed");
     device.close_after(other);
 }
 

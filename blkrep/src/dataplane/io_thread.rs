@@ -14,7 +14,7 @@ use super::token::{Source, Token};
 use crate::ring::arena::Pool;
 use crate::ring::{Completion, Interest, Operation, Ring};
 use replicator::event::{Answer, Command, DiskImage, Input, Output};
-use replicator::ids::{CommandId, IoId, Moment};
+use replicator::ids::{CommandId, IoId, LinkId, Moment};
 use replicator::node::Node;
 use replicator::settings::SYNC_PIECE_BYTES_MAX;
 use std::collections::VecDeque;
@@ -50,6 +50,8 @@ pub(super) struct IoThread {
     commands: Vec<(CommandId, oneshot::Sender<Answer>)>,
     commands_ever: u64,
     inputs: VecDeque<Input>,
+    /// Links that the engine closed while inputs of theirs may still wait.
+    closed_links: Vec<LinkId>,
     began: Instant,
     now: Moment,
     stop_at: Option<Moment>,
@@ -89,6 +91,7 @@ impl IoThread {
             commands: Vec::new(),
             commands_ever: 0,
             inputs: VecDeque::new(),
+            closed_links: Vec::new(),
             began: Instant::now(),
             now: Moment::default(),
             stop_at: None,
@@ -169,11 +172,37 @@ impl IoThread {
     /// Gives the engine everything that waits, and carries out what it wishes, until both are quiet.
     fn feed(&mut self) {
         while let Some(input) = self.inputs.pop_front() {
+            if self.is_of_closed_link(&input) {
+                continue;
+            }
             self.node.handle(self.now, input);
             while let Some(output) = self.node.poll_output() {
                 self.carry_out(output);
             }
         }
+        self.closed_links.clear();
+    }
+
+    /// What came in one batch with the message that made the engine close the link is not delivered (rule D15).
+    fn is_of_closed_link(&mut self, input: &Input) -> bool {
+        let (link, payload) = match input {
+            Input::Received { link, payload, .. } => (link, *payload),
+            Input::LinkUp { link, .. } | Input::LinkDown { link, .. } => (link, None),
+            Input::DiskOpened(_)
+            | Input::SyncBuffer(_)
+            | Input::Request { .. }
+            | Input::Clients(_)
+            | Input::DiskDone { .. }
+            | Input::MetadataDone { .. }
+            | Input::DialFailed { .. }
+            | Input::Command { .. }
+            | Input::Timer => return false,
+        };
+        let is_closed = self.closed_links.contains(link);
+        if is_closed && let Some(payload) = payload {
+            self.ring.arena_mut().release(payload.buffer);
+        }
+        is_closed
     }
 
     fn carry_out(&mut self, output: Output) {
@@ -204,7 +233,10 @@ impl IoThread {
             }
             Output::CloseExport { message } => clients.close_export(message),
             Output::Dial => peer.dial(ring, *now, inputs),
-            Output::CloseLink { link, how } => peer.close(ring, link, how, *now),
+            Output::CloseLink { link, how } => {
+                peer.close(ring, link, how, *now);
+                self.closed_links.push(link);
+            }
             Output::Answer { command, answer } => self.answer(command, answer),
             Output::Event(event) => log_event(&event),
             Output::CloseDisk => self.is_disk_leaving = true,

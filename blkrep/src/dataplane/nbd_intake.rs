@@ -5,7 +5,7 @@ use super::nbd_session::{Phase, Session, SessionEnd, Surroundings, WAITING_REPLI
 use crate::ring::arena::{Arena, Pool, Span};
 use metadata::units::ByteRange;
 use nbd_server::{
-    Availability, Errno as NbdErrno, Operation, REQUEST_HEADER_BYTES, Rejected, Request,
+    Availability, Errno as NbdErrno, Operation, REQUEST_HEADER_BYTES, Rejected, ReplyHead, Request,
     RequestHeader, rejection_head, reply_head, validate,
 };
 use replicator::event::{ClientOp, Input, Lane, Payload};
@@ -23,8 +23,16 @@ pub(super) enum Intake {
     Postponed(Request),
     /// The payload of a write.
     Payload(WriteIntake),
-    /// So many bytes of the payload of a refused write.
-    Skip(u32),
+    /// The payload of a refused request.
+    Skip(Refused),
+}
+
+/// A refused request. Its answer waits until its payload is read: a client that still sends the payload (libnbd does)
+/// takes an answer to a request that it has not finished sending for a server's bug and gives up.
+#[derive(Debug)]
+pub(super) struct Refused {
+    left_bytes: u32,
+    answer: ReplyHead,
 }
 
 /// A write whose payload is coming.
@@ -69,12 +77,13 @@ impl Session {
                 Ok(self.begin(around, request))
             }
             Intake::Payload(_) => Ok(self.take_payload(around)),
-            Intake::Skip(left) => {
-                let bytes = self.inbox.waiting_bytes().min(*left);
+            Intake::Skip(Refused { left_bytes, answer }) => {
+                let bytes = self.inbox.waiting_bytes().min(*left_bytes);
                 self.inbox.consume(bytes);
-                *left -= bytes;
-                let is_over = *left == 0;
+                *left_bytes -= bytes;
+                let is_over = *left_bytes == 0;
                 if is_over {
+                    self.queue.push(Lane::Fifo, answer.as_bytes(), None);
                     self.intake = Intake::Header;
                 }
                 Ok(is_over)
@@ -97,9 +106,8 @@ impl Session {
         match validate(&header, &serving.export, serving.negotiated) {
             Ok(request) => self.intake = Intake::Postponed(request),
             Err(Rejected::Reply { cookie, errno, skip_payload_bytes, why }) => {
-                let head = rejection_head(self.negotiated, cookie, errno, why);
-                self.queue.push(Lane::Fifo, head.as_bytes(), None);
-                self.intake = Intake::Skip(skip_payload_bytes);
+                let answer = rejection_head(self.negotiated, cookie, errno, why);
+                self.intake = Intake::Skip(Refused { left_bytes: skip_payload_bytes, answer });
             }
             Err(Rejected::Fatal(fatal)) => return Err(fatal.into()),
         }
@@ -114,9 +122,9 @@ impl Session {
             return true;
         };
         if matches!(around.availability, Availability::Refused { .. }) {
-            let head = reply_head(self.negotiated, reply_to, Err(NbdErrno::Eshutdown));
-            self.queue.push(Lane::Fifo, head.as_bytes(), None);
-            self.intake = Intake::Skip(payload_bytes(&request.op));
+            let answer = reply_head(self.negotiated, reply_to, Err(NbdErrno::Eshutdown));
+            let left_bytes = payload_bytes(&request.op);
+            self.intake = Intake::Skip(Refused { left_bytes, answer });
             return true;
         }
         let cost_bytes = buffer_bytes(&request.op);

@@ -8,6 +8,7 @@ use crate::ring::{Interest, Operation, Ring};
 use nbd_server::{Availability, Export};
 use replicator::event::{ClientError, Input};
 use replicator::ids::{Moment, RequestId};
+use replicator::settings::Settings;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,7 +47,7 @@ impl NbdPort {
     /// # Errors
     /// When one of them cannot be listened on.
     pub(super) fn open(
-        name: &str,
+        settings: &Settings,
         socket_path: &Path,
         tcp: Option<SocketAddr>,
         budget_bytes: u64,
@@ -56,14 +57,18 @@ impl NbdPort {
         if let Some(address) = tcp {
             listening.push(Listening { fd: listener::listen_tcp(address)?, is_tcp: true });
         }
-        let message = "the daemon is starting; try again".to_owned();
+        // A daemon starts as Secondary, and stays it until it is told otherwise.
+        let (name, me, peer) = (&settings.resource, settings.my_name(), settings.peer_name());
+        let message = format!(
+            "resource {name} on {me} is Secondary; use {peer}, or run 'blkrep primary {name}' on {me}"
+        );
         Ok(Self {
             listening,
             socket_path: socket_path.to_owned(),
             sessions: (0..SESSIONS_MAX).map(|_| None).collect(),
             sessions_ever: 0,
-            availability: Availability::Refused { name: name.to_owned(), message },
-            name: name.to_owned(),
+            availability: Availability::Refused { name: name.clone(), message },
+            name: name.clone(),
             budget_bytes,
             clients_told: 0,
             first_served: 0,

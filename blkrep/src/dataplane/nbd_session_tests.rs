@@ -294,3 +294,18 @@ fn a_refused_export_ends_the_handshake_and_a_bad_request_is_answered() {
     assert_eq!(bench.reply(), (108, 7));
     assert!(bench.inputs.is_empty());
 }
+
+#[test]
+fn a_refused_write_is_answered_when_its_payload_has_come_and_not_before() {
+    let mut bench = Bench::serving();
+    bench.request(CMD_WRITE, 5, SIZE_BYTES, 1024);
+    bench.client.write_all(&[0; 1000]).expect("it is sent");
+    bench.run().expect("the connection lives on");
+    bench.client.set_nonblocking(true).expect("it can be asked without waiting");
+    let early = bench.client.read(&mut [0; 1]).expect_err("nothing has come");
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    bench.client.set_nonblocking(false).expect("it can be waited for");
+    bench.client.write_all(&[0; 24]).expect("it is sent");
+    bench.run().expect("the connection lives on");
+    assert_eq!(bench.reply(), (28, 5));
+}

@@ -67,8 +67,7 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     let image = read_image(&disks, &settings)?;
     let peer = PeerPort::open(plan.listen, plan.peer)?;
     let budget_bytes = arena_plan.client_budget_bytes;
-    let clients =
-        NbdPort::open(&settings.resource, &plan.nbd_socket, plan.nbd_listen, budget_bytes)?;
+    let clients = NbdPort::open(&settings, &plan.nbd_socket, plan.nbd_listen, budget_bytes)?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(StartError::Random)?;
     let (handle, orders) = handle::pair().map_err(|errno| StartError::Thread(errno.into()))?;

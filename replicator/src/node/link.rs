@@ -226,8 +226,9 @@ impl Node {
         if let Some(session) = &self.peer.session {
             self.wish(Output::CloseLink { link: session.link, how: CloseHow::AfterSending });
             self.session_ended(&reason);
+        } else {
+            self.connection_changed(old, &reason);
         }
-        self.connection_changed(old, &reason);
     }
 
     /// Resets the session's link; nothing more of it is read (D15).

@@ -68,6 +68,8 @@ impl Node {
             return;
         }
         let old = self.replica.state();
+        // The bits have fallen; a crash should not bring them back.
+        self.persist_bitmap();
         self.persist_superblock(
             |superblock| {
                 let mut taken = retire_bitmap(theirs);
@@ -102,6 +104,7 @@ impl Node {
             self.drop_session("the confirmation of a grant came out of turn");
             return;
         }
+        self.persist_bitmap();
         self.persist_superblock(
             |superblock| {
                 superblock.generations = retire_bitmap(superblock.generations);

@@ -45,13 +45,35 @@ impl World {
             .status
             .as_ref()
             .is_some_and(|status| status.replication == ReplicationState::SyncTarget);
-        if synced || (both_in_sync && !self.in_sync) {
-            self.in_sync = both_in_sync;
+        if synced {
+            self.ledger.took_grant(host);
+        }
+        if let Event::Disk { new: DiskState::Inconsistent, old, .. } = event
+            && *old > DiskState::Inconsistent
+        {
+            self.judge_direction(host);
+        }
+        if both_in_sync && !self.in_sync {
+            self.in_sync = true;
             self.coverage.count("meeting judged");
             let contents = self.hosts.each_ref().map(|host| host.data.current());
             if let Err(why) = self.ledger.merge(contents) {
                 self.fail(why);
             }
+        }
+    }
+
+    /// A whole copy becomes the target of a resync: the direction must be the right one.
+    fn judge_direction(&mut self, target: usize) {
+        self.coverage.count("whole copy becomes target");
+        let source = &self.hosts[1 - target];
+        let sends = source
+            .status
+            .as_ref()
+            .is_some_and(|status| status.replication == ReplicationState::WFBitMapS);
+        let content = sends.then(|| source.data.current());
+        if let Err(why) = self.ledger.becomes_target(target, content) {
+            self.fail(why);
         }
     }
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 #[derive(Debug)]
 enum Wish {
     Read { buffer: BufferId, floors: Vec<u64> },
-    Write { issued: u64, fua: bool },
+    Write { issued: u64, fua: bool, zero: bool },
     Trim { issued: u64 },
     Flush { floors: Vec<u64> },
 }
@@ -125,13 +125,13 @@ impl World {
             buffer: self.hosts[host].buffers.give(Use::Client, stamps),
         };
         let op = ClientOp::Write { range, payload, fua };
-        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
+        self.client_opens(host, sectors, Wish::Write { issued, fua, zero: false }, op);
     }
 
     fn client_zeroes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
         let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
         let op = ClientOp::Zero { range: bytes_of(&sectors), fua, may_unmap: fua };
-        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
+        self.client_opens(host, sectors, Wish::Write { issued, fua, zero: true }, op);
     }
 
     fn client_trims(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
@@ -199,7 +199,13 @@ impl World {
                 }
                 self.coverage.count("read");
             }
-            Wish::Write { issued, fua } => self.write_was_answered(host, id, open, *issued, *fua),
+            Wish::Write { issued, fua, zero } => {
+                self.write_was_answered(host, id, open, *issued, *zero);
+                if *fua {
+                    let floors = self.ledger.floors(host, open.sectors.clone());
+                    self.judge_durable(host, id, open, &floors);
+                }
+            }
             Wish::Flush { floors } => self.flush_was_answered(host, id, open, floors),
         }
     }
@@ -215,13 +221,21 @@ impl World {
             })
     }
 
+    /// The disk of a host says that its data are of one piece and the newest that it knows.
+    fn is_whole(&self, host: usize) -> bool {
+        self.hosts[host]
+            .metadata
+            .superblock()
+            .is_ok_and(|superblock| superblock.flags.consistent && superblock.flags.was_up_to_date)
+    }
+
     fn write_was_answered(
         &mut self,
         host: usize,
         id: RequestId,
         open: &Open,
         issued: u64,
-        fua: bool,
+        zero: bool,
     ) {
         self.coverage.count("write");
         let peer = 1 - host;
@@ -233,16 +247,18 @@ impl World {
         if !holds(self, self.hosts[host].data.current()) {
             return self.fail(format!("{id:?} was answered, and node {host} has not written it"));
         }
+        let mirroring = self.is_mirroring(host, open);
         if holds(self, self.hosts[peer].data.current()) {
-            self.ledger.acknowledge(peer, open.sectors.clone(), issued);
-        } else if self.is_mirroring(host, open) {
+            // Zeroes look like other zeroes: the peer may hold older ones. A target of a resync is no copy yet.
+            if mirroring || (!zero && self.is_whole(peer)) {
+                self.ledger.acknowledge(peer, open.sectors.clone(), issued);
+            }
+        } else if mirroring {
             return self.fail(format!("{id:?} was answered, and the peer has not written it"));
         } else if self.hosts[peer].power_cuts == open.peer_power_cuts {
             self.coverage.count("write alone");
+            self.trace(|| format!("node {host} answered {id:?} alone"));
             self.ledger.went_alone(host);
-        }
-        if fua {
-            self.judge_durable(host, id, open, &floors);
         }
     }
 
@@ -259,12 +275,16 @@ impl World {
             return self.fail(format!("{id:?} was answered, and is not durable on node {host}"));
         }
         self.ledger.flushed(host, all.clone(), floors);
+        let mirroring = self.is_mirroring(host, open);
         if self.ledger.holds(all.clone(), floors, self.hosts[peer].data.durable()) {
-            self.ledger.flushed(peer, all, floors);
-        } else if self.is_mirroring(host, open) {
+            if mirroring {
+                self.ledger.flushed(peer, all, floors);
+            }
+        } else if mirroring {
             self.fail(format!("{id:?} was answered, and is not durable on the peer"));
         } else if self.hosts[peer].power_cuts == open.peer_power_cuts {
             self.coverage.count("flush alone");
+            self.trace(|| format!("node {host} answered {id:?} alone"));
             self.ledger.went_alone(host);
         }
     }

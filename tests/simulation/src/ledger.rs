@@ -23,10 +23,27 @@ struct Copy {
     cached: Vec<u64>,
     /// By sector: what it must hold whatever happens.
     durable: Vec<u64>,
-    /// Something was answered by this node since both had the same, and the peer's copy lacks it.
-    alone: bool,
-    /// It was promoted since then without the peer's data.
-    promoted_alone: bool,
+    /// When something was answered last by this node, since both had the same, that the peer's copy lacks.
+    alone: Option<u64>,
+    /// When it was promoted last, since then, without the peer's data.
+    promoted_alone: Option<u64>,
+    /// When it lost power last, since then, with a generation of its own: it was the one surviving copy.
+    sole_lost: Option<u64>,
+}
+
+impl Copy {
+    /// What the other copy holds besides does not bind it: it was promoted alone, or was the one surviving copy
+    /// when it lost power ("What is promised", the last two cases).
+    const fn went_its_way(&self) -> bool {
+        self.promoted_alone.is_some() || self.sole_lost.is_some()
+    }
+}
+
+/// The end of a resync was granted: what the target's copy holds if it takes the grant.
+#[derive(Debug)]
+struct Grant {
+    target: usize,
+    at: u64,
 }
 
 /// The promise about both copies.
@@ -35,6 +52,7 @@ pub(crate) struct Ledger {
     clock: u64,
     entries: Vec<Vec<Entry>>,
     copies: [Copy; 2],
+    grant: Option<Grant>,
 }
 
 /// Entries of one sector beyond which old ones are dropped.
@@ -48,14 +66,16 @@ impl Ledger {
         let copy = || Copy {
             cached: vec![0; sectors],
             durable: vec![0; sectors],
-            alone: false,
-            promoted_alone: false,
+            alone: None,
+            promoted_alone: None,
+            sole_lost: None,
         };
         let entry = |stamp| Entry { stamp, issued: 0, ended: Some(0) };
         Self {
             clock: 0,
             entries: vec![stamps.map(entry).to_vec(); sectors],
             copies: [copy(), copy()],
+            grant: None,
         }
     }
 
@@ -147,65 +167,131 @@ impl Ledger {
 
     /// `host` answered something that the peer's copy lacks.
     pub(crate) fn went_alone(&mut self, host: usize) {
-        self.copies[host].alone = true;
+        self.copies[host].alone = Some(self.clock);
     }
 
     /// `host` was promoted without the peer's data.
     pub(crate) fn promoted_alone(&mut self, host: usize) {
-        self.copies[host].promoted_alone = true;
+        self.copies[host].promoted_alone = Some(self.clock);
     }
 
     /// True when both copies hold something answered that the other one lacks, or were promoted alone.
     pub(crate) fn both_went_on(&self) -> bool {
-        self.copies.iter().all(|copy| copy.alone || copy.promoted_alone)
+        self.copies.iter().all(|copy| copy.alone.is_some() || copy.promoted_alone.is_some())
     }
 
-    /// The copy of `host` lost what was not flushed.
-    pub(crate) fn lose_power(&mut self, host: usize) {
+    /// The copy of `host` lost what was not flushed. `sole`: it had begun a generation of its own, so it was the one
+    /// surviving copy.
+    pub(crate) fn lose_power(&mut self, host: usize, sole: bool) {
+        let now = self.clock;
         let copy = &mut self.copies[host];
+        if sole {
+            copy.sole_lost = Some(now);
+        }
         copy.cached.clone_from(&copy.durable);
     }
 
-    /// Both copies are said to be the same now. Checks that what had to survive did, and begins anew.
+    /// What both copies must hold when they are said to be the same.
     ///
     /// What one node must hold that alone answered clients counts always. What both had does not bind the other one
     /// if that was promoted alone after it lost power (fencing `dont-care`).
-    pub(crate) fn merge(&mut self, contents: [&[u64]; 2]) -> Result<(), String> {
+    fn common_floors(&self) -> Result<Vec<u64>, String> {
         let [first, second] = &self.copies;
-        if first.alone && second.alone {
+        if first.alone.is_some() && second.alone.is_some() {
             return Err(
                 "both nodes answered clients alone, and a split brain was not declared".into()
             );
         }
-        let excused =
-            [!first.alone && second.promoted_alone, !second.alone && first.promoted_alone];
-        for sector in 0..self.entries.len() {
-            let [a, b] = [self.copies[0].cached[sector], self.copies[1].cached[sector]];
-            let floor = match excused {
-                [false, false] => a.max(b),
-                [true, false] => b,
-                [false, true] => a,
-                [true, true] => a.min(b),
-            };
-            for (host, content) in contents.iter().enumerate() {
-                if !self.allows(sector, floor, content[sector]) {
-                    return Err(format!(
-                        "in sync, but node {host} holds {} in sector {sector}, older than what was \
-                         acknowledged (floors {a} {b}, entries {:?})",
-                        content[sector], self.entries[sector]
-                    ));
-                }
-            }
-            for copy in &mut self.copies {
-                copy.cached[sector] = floor;
-                copy.durable[sector] = copy.durable[sector].min(floor);
-            }
+        let excused = [
+            first.alone.is_none() && second.went_its_way(),
+            second.alone.is_none() && first.went_its_way(),
+        ];
+        let floor = |(a, b): (&u64, &u64)| match excused {
+            [false, false] => *a.max(b),
+            [true, false] => *b,
+            [false, true] => *a,
+            [true, true] => *a.min(b),
+        };
+        Ok(first.cached.iter().zip(&second.cached).map(floor).collect())
+    }
+
+    fn check_common(&self, floors: &[u64], host: usize, content: &[u64]) -> Result<(), String> {
+        match self.first_stale(0..content.len(), content, |sector| floors[sector]) {
+            None => Ok(()),
+            Some(sector) => Err(format!(
+                "said to be in sync, but node {host} holds {} in sector {sector}, older than what was \
+                 acknowledged (floor {}, entries {:?})",
+                content[sector], floors[sector], self.entries[sector]
+            )),
         }
-        for copy in &mut self.copies {
-            copy.alone = false;
-            copy.promoted_alone = false;
+    }
+
+    /// Both copies are said to be the same now. Checks that what had to survive did, and begins anew.
+    pub(crate) fn merge(&mut self, contents: [&[u64]; 2]) -> Result<(), String> {
+        let floors = self.common_floors()?;
+        for (host, content) in contents.into_iter().enumerate() {
+            self.check_common(&floors, host, content)?;
         }
+        for host in [0, 1] {
+            self.hold_in_common(host, self.clock);
+            self.bind(host, &floors);
+        }
+        self.grant = None;
         Ok(())
+    }
+
+    /// A copy is about to be overwritten by a resync: the source, if it still runs, must hold what had to survive.
+    /// From here on the target's copy promises nothing.
+    pub(crate) fn becomes_target(
+        &mut self,
+        target: usize,
+        source: Option<&[u64]>,
+    ) -> Result<(), String> {
+        let floors = self.common_floors()?;
+        if let Some(content) = source {
+            self.check_common(&floors, 1 - target, content)?;
+        }
+        self.copies[target].cached.fill(0);
+        self.copies[target].durable.fill(0);
+        Ok(())
+    }
+
+    /// The source of a resync grants its end: the target must hold everything. From here on the source may go on
+    /// alone and the target may still take the grant.
+    pub(crate) fn granted(&mut self, target: usize, content: &[u64]) -> Result<(), String> {
+        let floors = self.common_floors()?;
+        self.check_common(&floors, target, content)?;
+        self.bind(target, &floors);
+        self.grant = Some(Grant { target, at: self.tick() });
+        Ok(())
+    }
+
+    /// The target took the grant.
+    pub(crate) fn took_grant(&mut self, target: usize) {
+        if let Some(grant) = self.grant.take()
+            && grant.target == target
+        {
+            for host in [0, 1] {
+                self.hold_in_common(host, grant.at);
+            }
+        }
+    }
+
+    /// The copy of `host` must hold this from now on, and nothing that it held besides.
+    fn bind(&mut self, host: usize, floors: &[u64]) {
+        let copy = &mut self.copies[host];
+        copy.cached.copy_from_slice(floors);
+        for (durable, floor) in copy.durable.iter_mut().zip(floors) {
+            *durable = (*durable).min(*floor);
+        }
+    }
+
+    /// What happened up to `at` is common to both.
+    fn hold_in_common(&mut self, host: usize, at: u64) {
+        let copy = &mut self.copies[host];
+        copy.alone = copy.alone.filter(|alone| *alone > at);
+        copy.promoted_alone = copy.promoted_alone.filter(|promoted| *promoted > at);
+        copy.sole_lost = copy.sole_lost.filter(|lost| *lost > at);
     }
 
     /// The operator declared the data as they are to be the good ones: nothing older is promised any more.
@@ -220,9 +306,11 @@ impl Ledger {
         for copy in &mut self.copies {
             copy.cached.fill(0);
             copy.durable.fill(0);
-            copy.alone = false;
-            copy.promoted_alone = false;
+            copy.alone = None;
+            copy.promoted_alone = None;
+            copy.sole_lost = None;
         }
+        self.grant = None;
     }
 
     /// The operator threw the copy of `host` away.
@@ -230,8 +318,15 @@ impl Ledger {
         let copy = &mut self.copies[host];
         copy.cached.fill(0);
         copy.durable.fill(0);
-        copy.alone = false;
-        copy.promoted_alone = false;
+        copy.alone = None;
+        copy.promoted_alone = None;
+        copy.sole_lost = None;
+        self.grant = None;
+    }
+
+    /// The process of `host` is gone: a grant on its way to it is void.
+    pub(crate) fn process_ends(&mut self, host: usize) {
+        self.grant.take_if(|grant| grant.target == host);
     }
 }
 
@@ -272,7 +367,7 @@ mod tests {
         let issued = written(&mut ledger, 7);
         ledger.acknowledge(0, 0..1, issued);
         ledger.acknowledge(1, 0..1, issued);
-        ledger.lose_power(0);
+        ledger.lose_power(0, false);
         assert_eq!(ledger.first_lost(0, &[1]), None, "it was not flushed");
         assert!(ledger.merge([&[1], &[1]]).is_err());
         assert!(ledger.merge([&[7], &[7]]).is_ok());
@@ -284,7 +379,7 @@ mod tests {
         let issued = written(&mut ledger, 7);
         ledger.acknowledge(0, 0..1, issued);
         ledger.acknowledge(1, 0..1, issued);
-        ledger.lose_power(0);
+        ledger.lose_power(0, false);
         ledger.promoted_alone(0);
         assert!(ledger.merge([&[1], &[1]]).is_ok());
     }

@@ -6,6 +6,7 @@ use crate::world::{Happening, World};
 use replicator::event::{CloseHow, Input, Lane, LinkOrigin, Payload};
 use replicator::ids::LinkId;
 use replicator::message::{Message, RefusalCode};
+use replicator::state::ReplicationState;
 use replicator::wire::{self, HEADER_BYTES, Kind};
 
 /// A dial into a cut network gives up after so long.
@@ -81,6 +82,9 @@ impl World {
         }
         self.trace(|| format!("node {host} {link:?} sends {message:?}"));
         self.note_refusal(message);
+        if let Message::SyncGrant { .. } = message {
+            self.judge_grant(1 - host)?;
+        }
         if self.lose == Some(Kind::of(message)) {
             self.lose = None;
             self.coverage.count("message lost with its stream");
@@ -94,6 +98,16 @@ impl World {
             self.plan(0, Happening::Transmit { stream, from: host });
         }
         Ok(())
+    }
+
+    /// The end of a resync is granted: its target must hold everything, if it still runs.
+    fn judge_grant(&mut self, target: usize) -> Result<(), String> {
+        let this = &self.hosts[target];
+        let waits = this
+            .status
+            .as_ref()
+            .is_some_and(|status| status.replication == ReplicationState::SyncTarget);
+        if waits { self.ledger.granted(target, this.data.current()) } else { Ok(()) }
     }
 
     fn note_refusal(&mut self, message: &Message) {

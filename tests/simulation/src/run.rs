@@ -123,6 +123,11 @@ impl World {
                 self.command(host, Command::Connect);
             }
         }
+        if !patient && primaries == 0 && both.iter().all(|status| status.out_of_sync_blocks > 0) {
+            // Nothing says which data are right (D7): a promotion decides.
+            self.coverage.count("bits without a direction at the end");
+            self.promote(0);
+        }
         if !patient && both.iter().all(|status| status.disk == DiskState::Inconsistent) {
             // Nobody has whole data: the operator takes what there is.
             let contents = self.hosts.each_ref().map(|host| host.data.current());

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Longest start of a server, and longest run of a tool.
 const START_MAX: Duration = Duration::from_secs(15);
-/// Size of the file below a logged disk starts as sparse; see [`LoggedDisk::new`].
+/// Where nbdkit's log filter writes.
 const LOG_FILE: &str = "requests";
 
 /// True when the machine can make block devices of exports; else notes the skip.

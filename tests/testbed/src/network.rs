@@ -35,6 +35,8 @@ pub enum NetworkKind {
 pub enum Cut {
     /// Nothing arrives on either side, and nobody is told: a pulled cable.
     Both,
+    /// Nothing arrives at the first node; what it sends still arrives at the second.
+    TowardsFirst,
     /// Nothing arrives at the second node; what it sends still arrives at the first.
     TowardsSecond,
     /// Every TCP segment is answered by a reset: a firewall that was reloaded.
@@ -60,13 +62,12 @@ impl Network {
     /// When there are none.
     #[must_use]
     pub fn loopback() -> Self {
-        let [_, .., second] = std::process::id().to_le_bytes();
-        let [first, ..] = std::process::id().to_le_bytes();
+        let [low, high, ..] = std::process::id().to_le_bytes();
         for _ in 0..1000 {
             let number = PAIRS.fetch_add(1, Ordering::Relaxed).to_le_bytes();
             let host = number[0] & 0x7f;
             let address = |node: u8| {
-                let third = first ^ second.rotate_left(4) ^ number[1];
+                let third = low ^ high.rotate_left(4) ^ number[1];
                 let ip = Ipv4Addr::new(127, 91, third, 2 * host + node);
                 SocketAddr::new(IpAddr::V4(ip), PEER_PORT)
             };
@@ -132,6 +133,7 @@ impl Network {
         let reset = "meta l4proto tcp reject with tcp reset";
         match cut {
             Cut::Both => (0..2).for_each(|node| self.refuse_input(node, drop_all)),
+            Cut::TowardsFirst => self.refuse_input(0, drop_all),
             Cut::TowardsSecond => self.refuse_input(1, drop_all),
             Cut::Reset => (0..2).for_each(|node| self.refuse_input(node, reset)),
         }
@@ -251,7 +253,7 @@ mod tests {
             run(command.args(["-c", client]), TOOL_MAX).code == 0
         };
         wait_until("the link carries a connection", TOOL_MAX, connects);
-        for cut in [Cut::Both, Cut::TowardsSecond, Cut::Reset] {
+        for cut in [Cut::Both, Cut::TowardsFirst, Cut::TowardsSecond, Cut::Reset] {
             network.cut(cut);
             assert!(!connects(), "{cut:?}");
             network.heal();
