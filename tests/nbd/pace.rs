@@ -119,6 +119,11 @@ fn a_client_that_never_reads_its_replies_does_not_slow_the_large_requests_of_oth
 }
 
 #[test]
-fn several_clients_that_never_read_their_replies_do_not_slow_others() {
+fn several_clients_that_never_read_their_replies_do_not_slow_the_small_requests_of_others() {
     assert_others_do_not_suffer(4, 4096, PROGRESS_OPS);
+}
+
+#[test]
+fn several_clients_that_never_read_their_replies_do_not_slow_the_large_requests_of_others() {
+    assert_others_do_not_suffer(4, 1 << 20, PROGRESS_OPS / 10);
 }

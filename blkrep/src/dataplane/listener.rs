@@ -11,12 +11,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 64;
 /// Unsent bytes that the kernel may hold for a peer, beside what is in flight (rule F17).
 const UNSENT_BYTES: u32 = 128 << 10;
+/// A killed predecessor's port may stay taken for so long: the kernel closes its socket only after it has cancelled
+/// the requests on it, and that is after the process is gone.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(3);
+/// Pause between two attempts to take the port over.
+const PREDECESSOR_PAUSE: Duration = Duration::from_millis(20);
 
 /// A socket could not be opened for listening.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +52,7 @@ pub enum ListenError {
     },
 }
 
-/// Listens on a TCP address.
+/// Listens on a TCP address. Blocks for up to 3 s while a predecessor's socket goes away.
 pub(super) fn listen_tcp(address: SocketAddr) -> Result<OwnedFd, ListenError> {
     let open = || -> Result<OwnedFd, Errno> {
         let socket = stream_socket(address)?;
@@ -56,7 +61,16 @@ pub(super) fn listen_tcp(address: SocketAddr) -> Result<OwnedFd, ListenError> {
         listen(&socket, BACKLOG)?;
         Ok(socket)
     };
-    open().map_err(|errno| ListenError::Tcp { address, errno })
+    let began = Instant::now();
+    loop {
+        match open() {
+            Ok(socket) => return Ok(socket),
+            Err(Errno::ADDRINUSE) if began.elapsed() < PREDECESSOR_MAX => {
+                std::thread::sleep(PREDECESSOR_PAUSE);
+            }
+            Err(errno) => return Err(ListenError::Tcp { address, errno }),
+        }
+    }
 }
 
 /// Listens on a unix socket that only its owner may use; a stale one of a predecessor is removed.
@@ -138,4 +152,25 @@ fn stream_socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socket_with(family, SocketType::STREAM, flags, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_port_that_is_given_up_soon_is_waited_for_and_one_that_is_not_is_an_error() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = listen_tcp(address).unwrap_err();
+        let in_use = ListenError::Tcp { address, errno: Errno::ADDRINUSE };
+        assert_eq!(error.to_string(), in_use.to_string());
+        let predecessor = std::thread::spawn(move || {
+            std::thread::sleep(PREDECESSOR_PAUSE * 3);
+            drop(taken);
+        });
+        assert!(listen_tcp(address).is_ok());
+        predecessor.join().unwrap();
+    }
 }

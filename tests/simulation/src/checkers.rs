@@ -18,6 +18,7 @@ fn sees_both_in_sync(status: &Status) -> bool {
 impl World {
     /// A node's state has changed.
     pub(crate) fn state_changed(&mut self, host: usize, event: &Event) {
+        self.copy_changed(host, event);
         let (connected, primaries, both_in_sync) = {
             let [Some(first), Some(second)] =
                 self.hosts.each_ref().map(|host| host.status.as_ref())
@@ -38,6 +39,18 @@ impl World {
         if connected && primaries {
             self.fail("two Primaries are connected to each other".into());
         }
+        if both_in_sync && !self.in_sync {
+            self.in_sync = true;
+            self.coverage.count("meeting judged");
+            let contents = self.hosts.each_ref().map(|host| host.data.current());
+            if let Err(why) = self.ledger.merge(contents) {
+                self.fail(why);
+            }
+        }
+    }
+
+    /// A copy begins or ceases to be the target of a resync.
+    fn copy_changed(&mut self, host: usize, event: &Event) {
         let synced = matches!(
             event,
             Event::Disk { old: DiskState::Inconsistent, new: DiskState::UpToDate, .. }
@@ -52,14 +65,6 @@ impl World {
             && *old > DiskState::Inconsistent
         {
             self.judge_direction(host);
-        }
-        if both_in_sync && !self.in_sync {
-            self.in_sync = true;
-            self.coverage.count("meeting judged");
-            let contents = self.hosts.each_ref().map(|host| host.data.current());
-            if let Err(why) = self.ledger.merge(contents) {
-                self.fail(why);
-            }
         }
     }
 

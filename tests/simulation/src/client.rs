@@ -250,7 +250,8 @@ impl World {
         let mirroring = self.is_mirroring(host, open);
         if holds(self, self.hosts[peer].data.current()) {
             // Zeroes look like other zeroes: the peer may hold older ones. A target of a resync is no copy yet.
-            if mirroring || (!zero && self.is_whole(peer)) {
+            let kept_power = self.hosts[peer].power_cuts == open.peer_power_cuts;
+            if mirroring || (!zero && kept_power && self.is_whole(peer)) {
                 self.ledger.acknowledge(peer, open.sectors.clone(), issued);
             }
         } else if mirroring {

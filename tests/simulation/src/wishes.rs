@@ -150,6 +150,10 @@ impl World {
         if more {
             self.metadata_begins(host);
         }
+        self.trace(|| match self.hosts[host].metadata.superblock() {
+            Ok(now) => format!("node {host} has durably {:?} {:?}", now.generations, now.flags),
+            Err(error) => format!("node {host} has no superblock: {error}"),
+        });
         if self.hosts[host].runs(write.incarnation) {
             let outcome = IoOutcome::Done { crc32c: 0 };
             self.feed(host, Input::MetadataDone { io: write.io, outcome });
