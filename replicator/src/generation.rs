@@ -127,30 +127,35 @@ fn compare(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> Decisi
 
 fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> Decision {
     let (s, p) = (&mine.generations, &yours.generations);
-    match (identity(s.bitmap) != 0, identity(p.bitmap) != 0) {
-        (true, false) => {
-            let finished = same(s.bitmap, p.history[0]) && same(s.history[0], p.history[1]);
-            let mut decision =
-                sync(End::Source, Amount::Bitmap, if finished { 34 } else { 36 }, mine);
-            if finished {
-                // The target has finished and the confirmation was lost: what it would have said, done now.
-                decision.corrected = retire_bitmap(*s);
+    let finished = |source: &Generations, target: &Generations| {
+        identity(source.bitmap) != 0
+            && identity(target.bitmap) == 0
+            && same(source.bitmap, target.history[0])
+            && same(source.history[0], target.history[1])
+    };
+    let mut decision = if mine.crashed_primary || yours.crashed_primary {
+        // Whoever was source of a resync may have lost its cache since: the marks decide, whatever the bitmaps.
+        crash_marks(me, mine, yours)
+    } else {
+        match (identity(s.bitmap) != 0, identity(p.bitmap) != 0) {
+            (true, false) => {
+                sync(End::Source, Amount::Bitmap, if finished(s, p) { 34 } else { 36 }, mine)
             }
-            decision
+            (false, true) => {
+                sync(End::Target, Amount::Bitmap, if finished(p, s) { 35 } else { 37 }, mine)
+            }
+            (true, true) | (false, false) => plain(Verdict::NoSync, 40, mine),
         }
-        (false, true) => {
-            let finished = same(s.history[0], p.bitmap) && same(s.history[1], p.history[0]);
-            sync(End::Target, Amount::Bitmap, if finished { 35 } else { 37 }, mine)
-        }
-        (true, true) | (false, false) => crash_marks(me, mine, yours),
+    };
+    if finished(s, p) {
+        // The target has finished and its confirmation was lost: what it would have caused, done now.
+        decision.corrected = retire_bitmap(*s);
     }
+    decision
 }
 
 /// Rules 40 and 41 with departure (a).
 fn crash_marks(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> Decision {
-    if !mine.crashed_primary && !yours.crashed_primary {
-        return plain(Verdict::NoSync, 40, mine);
-    }
     match (mine.role, yours.role) {
         (Role::Primary, Role::Secondary) => return sync(End::Source, Amount::Bitmap, 41, mine),
         (Role::Secondary, Role::Primary) => return sync(End::Target, Amount::Bitmap, 41, mine),

@@ -100,6 +100,19 @@ fn a_crashed_primary_that_kept_power_is_source_and_one_that_lost_it_yields() {
 }
 
 #[test]
+fn a_source_that_lost_power_after_its_target_finished_yields_to_it() {
+    let target = has(A, 0, [B, C]);
+    let source = has(A, B, [C, 0]);
+    assert_eq!(verdict(&source, &target), (SOURCE, 34));
+    let lost = DataStatement { crashed_primary: true, lost_power: true, ..source };
+    assert_eq!(verdict(&lost, &target), (TARGET, 40));
+    let decision = decide(NodeIndex::First, &lost, &target);
+    assert_eq!(decision.corrected, Generations { current: A, bitmap: 0, history: [B, C] });
+    let crashed = DataStatement { crashed_primary: true, ..source };
+    assert_eq!(verdict(&crashed, &target), (SOURCE, 40));
+}
+
+#[test]
 fn a_primary_now_beats_crash_marks_and_a_whole_disk_beats_a_tie_break() {
     let survivor = has(A, 0, [0; 2]);
     let promoted = DataStatement { role: Role::Primary, ..survivor };

@@ -10,7 +10,7 @@ use nbd_server::{
 };
 use replicator::event::{ClientOp, Input, Lane, Payload};
 use replicator::ids::BufferId;
-use replicator::settings::{BUFFER_CLASS_BYTES, PIECE_BYTES_MAX};
+use replicator::settings::{BUFFER_CLASS_BYTES, PIECE_BYTES_MAX, buffer_class};
 
 const HEADER_BYTES: u32 = REQUEST_HEADER_BYTES as u32;
 
@@ -129,7 +129,8 @@ impl Session {
         }
         let cost_bytes = buffer_bytes(&request.op);
         let open_bytes = self.requests.cost_bytes() + self.queue.payload_bytes();
-        if open_bytes > 0 && open_bytes + cost_bytes > around.budget_bytes {
+        let limit_bytes = around.budget_bytes.min(fair_bytes(around.arena, &request.op));
+        if open_bytes > 0 && open_bytes + cost_bytes > limit_bytes {
             self.is_starved = true;
             return false;
         }
@@ -267,6 +268,23 @@ fn write_buffer(arena: &mut Arena, left_bytes: u32) -> Option<Span> {
         let bytes = left_bytes.min(class_bytes);
         arena.allocate(Pool::Client, bytes).map(|buffer| sized(buffer, class_bytes))
     })
+}
+
+/// What a client may have open together with this request, besides its budget. A client that does not read its replies
+/// keeps the buffers of its reads for ever; so with reads nobody takes more than is left to the others.
+fn fair_bytes(arena: &Arena, op: &Operation) -> u64 {
+    match op {
+        Operation::Read { bytes, .. } => {
+            let class_bytes = BUFFER_CLASS_BYTES[buffer_class((*bytes).min(PIECE_BYTES_MAX))];
+            arena.free_count(Pool::Client, class_bytes) as u64 * u64::from(class_bytes)
+        }
+        Operation::Write { .. }
+        | Operation::WriteZeroes { .. }
+        | Operation::Trim { .. }
+        | Operation::Flush
+        | Operation::Cache { .. }
+        | Operation::Disconnect => u64::MAX,
+    }
 }
 
 /// Bytes that follow the header in the stream.

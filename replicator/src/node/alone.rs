@@ -40,7 +40,10 @@ impl Node {
         if !disk.superblock.flags.peer_may_hold_current {
             return true;
         }
-        assert!(!self.peer.is_frozen(), "invariant: what was sent is frozen until the verdict");
+        if self.peer.is_frozen() {
+            // What was sent is frozen until the verdict (G1): begun before it, answered after it.
+            return false;
+        }
         let drawn = self.entropy.generation();
         self.generation_pending = true;
         self.persist_superblock(

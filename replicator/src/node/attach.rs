@@ -1,6 +1,7 @@
 //! The disk's coming and going: marks at attach (D8, D13), what a failure means.
 
 use super::Node;
+use super::peer::Intent;
 use super::persist::Then;
 use super::replica::{Attached, Replica, found_at_attach};
 use super::route::AfterFlush;
@@ -73,7 +74,7 @@ impl Node {
         self.replica = Replica::Attached(disk);
         let state = self.replica.state();
         self.disk_changed(DiskState::Attaching, state, "its metadata say so");
-        if self.leaving.is_none() {
+        if self.leaving.is_none() && matches!(self.peer.intent, Intent::Waiting) {
             self.connect();
         }
         self.leave_when_quiet();

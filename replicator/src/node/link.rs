@@ -6,7 +6,7 @@ use crate::event::{CloseHow, Event, Lane, Level, LinkOrigin, Output, Payload};
 use crate::ids::LinkId;
 use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
 use crate::message::{RefusalCode, RefusalMessage};
-use crate::state::ConnectionState;
+use crate::state::{ConnectionState, DiskState};
 use crate::timers::Timer;
 use std::time::Duration;
 
@@ -19,6 +19,11 @@ impl Node {
     /// Wants the peer from now on.
     pub(super) fn connect(&mut self) {
         let old = self.peer.connection_state();
+        if self.replica.state() == DiskState::Attaching {
+            // Without a disk there is nothing to compare: connecting follows the attachment.
+            self.peer.intent = Intent::Waiting;
+            return;
+        }
         self.peer.intent = Intent::Connect;
         self.peer.refusal = None;
         self.connection_changed(old, "asked to connect");

@@ -218,6 +218,10 @@ impl Node {
             return;
         }
         self.role_change = RoleChange::Marking { command, force };
+        if self.peer.is_frozen() {
+            // A change of the own identifiers restarts the handshake (G1).
+            self.drop_session("promoted during a handshake; it begins anew");
+        }
         let with_peers_data = self.peer.has_disk();
         let drawn = self.entropy.generation();
         let old = self.replica.state();
@@ -272,6 +276,7 @@ impl Node {
     pub(super) fn role_change_ends(&mut self, command: CommandId, result: Result<(), Refusal>) {
         self.role_change = RoleChange::None;
         self.timers.stop(Timer::RoleChange);
+        self.send_data_when_settled();
         if result.is_err() {
             // A peer that gave its consent waits to hear what came of it.
             self.send_state();

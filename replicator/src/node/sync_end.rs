@@ -40,7 +40,11 @@ impl Node {
             self.send_bitmap();
             return;
         }
-        // G2, G5: from now on the target may hold the current generation, and is not outdated any more.
+        self.grant_prepare(link);
+    }
+
+    /// G2, G5: from now on the target may hold the current generation, and is not outdated any more.
+    fn grant_prepare(&mut self, link: LinkId) {
         self.persist_superblock(
             |superblock| {
                 superblock.flags.peer_may_hold_current = true;
@@ -55,6 +59,11 @@ impl Node {
             return;
         }
         let Some(disk) = self.replica.attached() else { return };
+        if !disk.superblock.flags.peer_may_hold_current {
+            // A forced promotion has begun a generation meanwhile: the mark must be durable for that one (G2).
+            self.grant_prepare(link);
+            return;
+        }
         let generations = disk.superblock.generations;
         self.send(Message::SyncGrant { generations });
     }

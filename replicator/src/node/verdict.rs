@@ -3,6 +3,7 @@
 use super::Node;
 use super::peer::{Connected, Plan, Stage, With};
 use super::persist::Then;
+use super::promote::RoleChange;
 use crate::event::{Event, Level};
 use crate::generation::{Amount, Decision, End, Verdict, decide, retire_bitmap};
 use crate::ids::LinkId;
@@ -34,7 +35,8 @@ impl Node {
 
     /// Sends the own statement once no generation is on its way to the disk; from then on it is frozen (G1).
     pub(super) fn send_data_when_settled(&mut self) {
-        if self.generation_pending {
+        // The mark of a promotion, too, is durable before the statement that tells of it.
+        if self.generation_pending || matches!(self.role_change, RoleChange::Marking { .. }) {
             return;
         }
         let mine = self.data_statement();

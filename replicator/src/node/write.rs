@@ -391,6 +391,8 @@ impl Node {
         for key in std::mem::take(&mut self.writes.parked) {
             self.write_start(key);
         }
+        self.writes_answer_alone();
+        self.pairs_answer_alone();
         self.flushes_resume();
         self.window_has_room();
     }

@@ -255,7 +255,7 @@ impl World {
                 self.ledger.acknowledge(peer, open.sectors.clone(), issued);
             }
         } else if mirroring {
-            return self.fail(format!("{id:?} was answered, and the peer has not written it"));
+            self.fail(format!("{id:?} was answered, and the peer has not written it"));
         } else if self.hosts[peer].power_cuts == open.peer_power_cuts {
             self.coverage.count("write alone");
             self.trace(|| format!("node {host} answered {id:?} alone"));
