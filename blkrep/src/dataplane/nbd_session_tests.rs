@@ -33,7 +33,7 @@ impl Bench {
             Shelf { pool: Pool::Staging, bytes: STAGING_BYTES, count: 1 },
             Shelf { pool: Pool::Heads, bytes: HEADS_BYTES, count: 1 },
             Shelf { pool: Pool::Client, bytes: 16 << 10, count: 4 },
-            Shelf { pool: Pool::Client, bytes: PIECE_BYTES_MAX, count: 4 },
+            Shelf { pool: Pool::Client, bytes: PIECE_BYTES_MAX, count: 8 },
         ]);
         let mut ring = Ring::new(arena.expect("a mapping")).expect("a backend");
         let (near, client) = UnixStream::pair().expect("a pair");
@@ -207,7 +207,7 @@ fn a_read_of_several_pieces_is_answered_in_order_and_its_buffers_are_free_afterw
     let all = reader.join().expect("the reader ends");
     let (first, second) = all[16..].split_at(PIECE_BYTES_MAX as usize);
     assert!(first.iter().all(|&byte| byte == 1) && second.iter().all(|&byte| byte == 2));
-    assert_eq!(bench.ring.arena().free_count(Pool::Client, 1), 8);
+    assert_eq!(bench.ring.arena().free_count(Pool::Client, 1), 12);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_client_that_goes_away_in_the_middle_of_a_write_leaves_no_buffer_behind() {
     assert!(bench.inputs.is_empty(), "an unfinished piece never starts (D16)");
     let Bench { mut ring, session, .. } = bench;
     session.close(&mut ring);
-    assert_eq!(ring.arena().free_count(Pool::Client, 1), 8);
+    assert_eq!(ring.arena().free_count(Pool::Client, 1), 12);
     assert_eq!(ring.arena().free_count(Pool::Staging, 1), 1);
 }
 
@@ -308,4 +308,23 @@ fn a_refused_write_is_answered_when_its_payload_has_come_and_not_before() {
     bench.client.write_all(&[0; 24]).expect("it is sent");
     bench.run().expect("the connection lives on");
     assert_eq!(bench.reply(), (28, 5));
+}
+
+#[test]
+fn reads_take_no_more_large_buffers_than_are_left_to_other_clients() {
+    let mut bench = Bench::serving();
+    let arena = bench.ring.arena_mut();
+    let of_others: Vec<_> =
+        (0..5).filter_map(|_| arena.allocate(Pool::Client, PIECE_BYTES_MAX)).collect();
+    for cookie in 0..3 {
+        bench.request(CMD_READ, cookie, 0, PIECE_BYTES_MAX);
+    }
+    bench.run().expect("it goes on");
+    assert!(bench.session.is_starved);
+    assert_eq!(bench.inputs.len(), 2, "of three free buffers it takes two");
+    for buffer in of_others {
+        bench.ring.arena_mut().release(buffer);
+    }
+    bench.run().expect("it goes on");
+    assert_eq!(bench.inputs.len(), 3, "the third one has started");
 }

@@ -18,7 +18,7 @@ impl World {
     /// When they do not come to that: a test cannot begin then.
     #[must_use]
     pub fn calm_pair(seed: u64) -> Self {
-        let mut world = Self::new(seed, Some(Profile::calm()), std::env::var_os("SIMTRACE").is_some());
+        let mut world = Self::new(seed, Some(Profile::calm()), false);
         world.calm = true;
         world.run_for(100_000);
         world.promote(0);
