@@ -317,12 +317,14 @@ pub fn rotate(generations: Generations, new_current: u64) -> (Generations, bool)
     }
 }
 
-/// The source's tuple at the start of a resync: the bitmap identifier becomes the identifier of this resync.
-/// `covers_history`: the youngest history entry is what the peer has, so it must stay the youngest.
+/// The source's tuple at the start of a resync: the bitmap identifier becomes the identifier of this resync. What the
+/// peer has now must stay recognisable until it has taken the new one: its current is the bitmap identifier, which
+/// becomes the youngest history entry (rule 71), or it is in the history already and must stay where it is.
 #[must_use]
-pub fn begin_sync(generations: Generations, covers_history: bool, drawn: u64) -> Generations {
+pub fn begin_sync(generations: Generations, peer_current: u64, drawn: u64) -> Generations {
     let mut begun = generations;
-    if is_blank(generations.bitmap) || covers_history {
+    let in_history = generations.history.iter().any(|entry| matches(peer_current, *entry));
+    if is_blank(generations.bitmap) || in_history {
         begun.bitmap = drawn;
     } else {
         begun.history = pushed(&generations, generations.bitmap);

@@ -163,15 +163,25 @@ fn a_generation_rotates_into_the_bitmap_once_and_into_history_after() {
 #[test]
 fn a_resync_keeps_what_the_peer_has_recognisable() {
     let alone = Generations { current: B, bitmap: A, history: [0; 2] };
-    let begun = begin_sync(alone, false, D);
+    let begun = begin_sync(alone, A, D);
     assert_eq!(begun, Generations { current: B, bitmap: A + SYNC_OFFSET, history: [A, 0] });
     let peer = has(A, 0, [0; 2]);
     let me = DataStatement { generations: begun, ..has(0, 0, [0; 2]) };
     assert_eq!(verdict(&me, &peer), (SOURCE, 71), "the start was lost");
-    let covering = begin_sync(Generations { current: C, bitmap: A, history: [B, 0] }, true, D);
+    let covering = begin_sync(Generations { current: C, bitmap: A, history: [B, 0] }, B, D);
     let me =
         DataStatement { generations: covering, bitmap_covers_history: true, ..has(0, 0, [0; 2]) };
     assert_eq!(verdict(&me, &has(B, 0, [0; 2])), (SOURCE, 80));
+}
+
+#[test]
+fn a_resync_that_begins_anew_after_a_lost_grant_keeps_the_sync_identifier_recognisable() {
+    // The target has the identifier D of the first resync; the source went on alone from B to C.
+    let source = Generations { current: C, bitmap: D, history: [B, A] };
+    let begun = begin_sync(source, D, 0xe000_0000_0000_0000);
+    let me = DataStatement { generations: begun, bitmap_covers_history: true, ..has(0, 0, [0; 2]) };
+    let target = DataStatement { disk: DiskState::Inconsistent, ..has(D, 0, [0; 2]) };
+    assert_eq!(verdict(&me, &target), (SOURCE, 71));
 }
 
 #[test]

@@ -96,15 +96,13 @@ impl Node {
                 );
             }
             Some(End::Source) => {
+                let peer_current = with.data.map_or(0, |data| data.generations.current);
                 self.next_stage(Stage::Starting { with, end: End::Source });
                 let drawn = self.entropy.generation();
                 self.persist_superblock(
                     |superblock| {
-                        superblock.generations = begin_sync(
-                            superblock.generations,
-                            superblock.flags.bitmap_covers_history,
-                            drawn,
-                        );
+                        superblock.generations =
+                            begin_sync(superblock.generations, peer_current, drawn);
                         superblock.flags.connected = true;
                         // G2: until the target has confirmed, it may be promoted on this very generation.
                         superblock.flags.peer_may_hold_current |= plan.equal_currents;

@@ -103,7 +103,6 @@ fn f9_each_of_the_four_last_messages_of_a_resync_may_be_lost() {
 }
 
 #[test]
-#[ignore = "breaks now: with seed 1 the pair ends as unrelated data; the cause is not settled"]
 fn f9_the_grant_of_a_resync_may_be_lost() {
     the_end_survives_the_loss_of(Kind::SyncGrant);
 }

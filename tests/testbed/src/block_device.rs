@@ -120,8 +120,8 @@ impl Drop for LoopDevice {
     }
 }
 
-/// A disk that notes every request that reaches it: nbdkit's log filter over a sparse file, below
-/// nbdfuse, below a loop device.
+/// A disk that notes every request that reaches it and fails when told to: nbdkit's log and error
+/// filters over a sparse file, below nbdfuse, below a loop device.
 #[derive(Debug)]
 pub struct LoggedDisk {
     // In this order: each stands on the next.
@@ -129,6 +129,8 @@ pub struct LoggedDisk {
     _export: ExportFile,
     _server: Server,
     log: PathBuf,
+    /// While this file is there, every request fails.
+    failing: PathBuf,
 }
 
 impl LoggedDisk {
@@ -142,20 +144,31 @@ impl LoggedDisk {
         let (socket, log) = (directory.join("socket"), directory.join(LOG_FILE));
         let image = crate::pair::sparse_file(&directory.join("image"), bytes);
         let mut command = tied("nbdkit");
-        command.args(["-f", "-U"]).arg(&socket).args(["--filter=log", "file"]).arg(&image);
-        command.arg(format!("logfile={}", log.display()));
+        command.args(["-f", "-U"]).arg(&socket).args(["--filter=log", "--filter=error"]);
+        command.arg("file").arg(&image).arg(format!("logfile={}", log.display()));
+        let failing = directory.join("failing");
+        command.args(["error=EIO", "error-rate=100%"]);
+        command.arg(format!("error-file={}", failing.display()));
         let server = Server::start(command, &directory.join("nbdkit-log"));
         wait_until("nbdkit listens", START_MAX, || UnixStream::connect(&socket).is_ok());
         let uri = format!("nbd+unix:///?socket={}", socket.display());
         let export = ExportFile::mount(&uri, &directory.join("file"));
         let device = LoopDevice::attach(export.path())?;
-        Some(Self { device, _export: export, _server: server, log })
+        Some(Self { device, _export: export, _server: server, log, failing })
     }
 
     /// The block device.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.device.path()
+    }
+
+    /// From now on every request fails with EIO.
+    ///
+    /// # Panics
+    /// When the scratch directory cannot be written.
+    pub fn fail(&self) {
+        File::create(&self.failing).expect("the scratch directory is writable");
     }
 
     /// How many flushes have reached the disk.
@@ -189,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_no_flush_and_a_durable_write_is_one() {
+    fn a_durable_write_is_a_flush_a_plain_one_is_none_and_a_failing_disk_takes_neither() {
         if !require_block_devices() {
             return;
         }
@@ -207,5 +220,10 @@ mod tests {
         assert_eq!(disk.flushes(), before);
         write("oflag=direct,dsync");
         assert!(disk.flushes() > before);
+        disk.fail();
+        let mut command = tied("dd");
+        command.args(["if=/dev/zero", "bs=4096", "count=1", "oflag=direct"]);
+        command.arg(format!("of={}", disk.path().display()));
+        assert_eq!(run(&mut command, START_MAX).code, 1);
     }
 }
