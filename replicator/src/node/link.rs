@@ -53,6 +53,11 @@ impl Node {
         if origin == LinkOrigin::Dialled {
             self.peer.dialling = false;
         }
+        if origin == LinkOrigin::Dialled && self.peer.session.is_some() {
+            // The peer was faster: its link is the connection.
+            self.wish(Output::CloseLink { link, how: CloseHow::Abort });
+            return;
+        }
         match &self.peer.intent {
             Intent::Waiting => {
                 let busy = RefusalMessage {
@@ -83,11 +88,8 @@ impl Node {
             secret: self.settings.secret.is_some(),
         };
         self.send_on(link, Message::Hello(hello.clone()));
-        // While connected, whoever dials us begins anew; everything else is one of two dials that crossed.
-        let rival = match origin {
-            LinkOrigin::Dialled => self.peer.session.is_some(),
-            LinkOrigin::Accepted => self.peer.in_handshake(),
-        };
+        // While connected, whoever dials us begins anew; else it is one of two dials that crossed.
+        let rival = self.peer.in_handshake();
         let (opened, step) = (self.now, Step::Hello);
         self.peer.candidates.push(Candidate { link, origin, opened, my_hello: hello, rival, step });
         self.timers.set_once(Timer::Handshake, self.now.after(self.handshake_timeout()));
@@ -156,9 +158,7 @@ impl Node {
             }
             self.drop_session("replaced by a new connection");
         }
-        for other in &mut self.peer.candidates {
-            other.rival = true;
-        }
+        self.part_rivals(origin);
         if self.guest.is_busy() {
             self.turn_away(link, self.busy("I/O of the previous connection is still under way"));
             return;
@@ -175,6 +175,21 @@ impl Node {
         self.timers.set(Timer::Handshake, self.now.after(self.handshake_timeout()));
         self.timers.stop(Timer::Dial);
         self.send_parameters();
+    }
+
+    /// Whatever else is open belongs to the same attempt as the link that is let in. Own dials that cannot win any
+    /// more are hung up at once, lest the peer takes them for a new connection.
+    fn part_rivals(&mut self, winner: LinkOrigin) {
+        let me = self.settings.me;
+        for mut other in std::mem::take(&mut self.peer.candidates) {
+            let may_win = dialled_by_first(me, other.origin) && !dialled_by_first(me, winner);
+            if other.origin == LinkOrigin::Dialled && !may_win {
+                self.wish(Output::CloseLink { link: other.link, how: CloseHow::Abort });
+            } else {
+                other.rival = true;
+                self.peer.candidates.push(other);
+            }
+        }
     }
 
     fn busy(&self, why: &str) -> RefusalMessage {
@@ -201,10 +216,10 @@ impl Node {
             return;
         }
         self.notice(Level::Error, text.clone());
-        self.peer.refusal = Some(text.clone());
+        self.peer.refusal = Some(text);
         // Whoever dials us proves nothing by a refusal; whom we dialled is where the peer should be.
         if origin == LinkOrigin::Dialled || self.peer.session.is_some() {
-            self.stand_alone(RefusalMessage { code: why.code, text });
+            self.stand_alone(why.clone());
         }
     }
 
