@@ -41,7 +41,7 @@ fn functions_fit_on_a_screen() {
         let mut open: Option<(usize, usize, String)> = None;
         for (number, line) in text.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            let is_function = line.trim_start().split_whitespace().take(4).any(|word| word == "fn");
+            let is_function = line.split_whitespace().take(4).any(|word| word == "fn");
             if open.is_none() && is_function && !line.trim_end().ends_with(';') {
                 open = Some((number, indent, line.trim().to_owned()));
             } else if let Some((began, depth, head)) = &open

@@ -216,6 +216,7 @@ impl Node {
         }
         if matches!(self.sync, Sync::Source(_)) {
             self.send(Message::PairDone { number: pair.number });
+            self.persist_cleared_bits();
         }
     }
 

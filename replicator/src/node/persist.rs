@@ -4,14 +4,17 @@ use super::Node;
 use super::replica::Attached;
 use super::route::Purpose;
 use crate::event::{IoOutcome, Output};
-use crate::ids::{IoId, LinkId};
+use crate::ids::{IoId, LinkId, Moment};
 use metadata::bitmap::Bitmap;
 use metadata::superblock::{SUPERBLOCK_COPIES, Superblock};
 use metadata::units::PAGE_BYTES;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Pages of the bitmap that go into one write.
 const BITMAP_PAGES_PER_WRITE: usize = 64;
+/// Bits that have fallen during a resync are written so often.
+const CLEARED_BITS_EVERY: Duration = Duration::from_secs(1);
 
 /// What waits for metadata to be durable. Those of a connection name its link: after its end they are void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub(super) enum Then {
 pub(super) struct Persist {
     under_way: VecDeque<IoId>,
     durable: VecDeque<Then>,
+    /// When pages of the bitmap were last written because bits had fallen.
+    cleared: Moment,
 }
 
 impl Persist {
@@ -84,6 +89,14 @@ impl Node {
             let Some(disk) = self.replica.writable() else { return };
             let Some((offset_bytes, pages)) = next_dirty_pages(disk) else { return };
             self.metadata_write(offset_bytes, pages, None);
+        }
+    }
+
+    /// Bits have fallen in memory; on the disk they fall lazily (D7): a crash brings at most the last second's back.
+    pub(super) fn persist_cleared_bits(&mut self) {
+        if self.now.since(self.persist.cleared) >= CLEARED_BITS_EVERY {
+            self.persist.cleared = self.now;
+            self.persist_bitmap();
         }
     }
 

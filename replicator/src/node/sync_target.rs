@@ -221,6 +221,7 @@ impl Node {
             }
             target.sealed.pop_front();
         }
+        self.persist_cleared_bits();
         self.sync_pump();
     }
 
