@@ -6,6 +6,7 @@ mod bed;
 
 mod commands;
 mod connections;
+mod demo;
 mod disk_fails;
 mod file_system;
 mod flush_reaches_disks;
