@@ -113,7 +113,10 @@ pub enum LinkOrigin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Connect to the peer, and keep trying.
-    Connect,
+    Connect {
+        /// Give the own changes up, should it come to a split brain (G3). Refused on a Primary.
+        discard_my_data: bool,
+    },
     /// Close the connection and stay alone.
     Disconnect,
     /// Become Primary.

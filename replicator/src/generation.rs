@@ -71,6 +71,8 @@ pub struct Decision {
     pub rule: u16,
     /// Own tuple after a lost message was made up for; equal to the stated one otherwise.
     pub corrected: Generations,
+    /// It was a split brain, resolved by an operator.
+    pub split_brain: bool,
     /// The direction was a tie-break: a better disk overrides it.
     arbitrary: bool,
 }
@@ -79,6 +81,7 @@ pub struct Decision {
 #[must_use]
 pub fn decide(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> Decision {
     let mut decision = compare(me, mine, yours);
+    resolve_split_brain(&mut decision, mine, yours);
     apply_roles_and_disks(&mut decision, mine, yours);
     decision
 }
@@ -106,12 +109,19 @@ fn sync(end: End, amount: Amount, rule: u16, mine: &DataStatement) -> Decision {
         verdict: Verdict::Sync { end, amount },
         rule,
         corrected: mine.generations,
+        split_brain: false,
         arbitrary: false,
     }
 }
 
 fn plain(verdict: Verdict, rule: u16, mine: &DataStatement) -> Decision {
-    Decision { verdict, rule, corrected: mine.generations, arbitrary: rule == 40 || rule == 10 }
+    Decision {
+        verdict,
+        rule,
+        corrected: mine.generations,
+        split_brain: false,
+        arbitrary: rule == 40 || rule == 10,
+    }
 }
 
 fn compare(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> Decision {
@@ -244,6 +254,20 @@ fn behind(behind: &DataStatement, ahead: &DataStatement) -> Option<(u16, Amount)
 
 fn started_from(sync_generation: u64, base: u64) -> bool {
     !is_blank(base) && identity(sync_generation) == identity(base.wrapping_add(SYNC_OFFSET))
+}
+
+/// G3: exactly one side gives its changes up. The union of the bitmaps is copied where both count against one base,
+/// everything otherwise.
+fn resolve_split_brain(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
+    let Verdict::SplitBrain { common_base } = decision.verdict else { return };
+    let amount = if common_base { Amount::Bitmap } else { Amount::Full };
+    let end = match (mine.discard_my_data, yours.discard_my_data) {
+        (true, false) => End::Target,
+        (false, true) => End::Source,
+        (true, true) | (false, false) => return,
+    };
+    decision.verdict = Verdict::Sync { end, amount };
+    decision.split_brain = true;
 }
 
 /// Roles and disk states override an arbitrary direction: a Primary beats a tie-break, a better disk beats both.

@@ -17,6 +17,7 @@ fn has(current: u64, bitmap: u64, history: [u64; 2]) -> DataStatement {
         lost_power: false,
         bitmap_covers_history: false,
         out_of_sync_blocks: 0,
+        discard_my_data: false,
     }
 }
 
@@ -136,6 +137,21 @@ fn bits_are_never_dropped_because_identifiers_agree() {
 }
 
 #[test]
+fn a_split_brain_is_resolved_by_the_one_side_that_gives_its_changes_up() {
+    let (mine, yours) = (has(B, A, [0; 2]), has(C, A, [0; 2]));
+    let victim = DataStatement { discard_my_data: true, ..yours };
+    assert_eq!(verdict(&mine, &victim), (SOURCE, 90));
+    assert!(decide(NodeIndex::First, &mine, &victim).split_brain);
+    let both = DataStatement { discard_my_data: true, ..mine };
+    assert_eq!(verdict(&both, &victim).0, Verdict::SplitBrain { common_base: true });
+    let (mine, yours) = (has(B, 0, [A, 0]), has(C, 0, [A, 0]));
+    let victim = DataStatement { discard_my_data: true, ..yours };
+    assert_eq!(verdict(&victim, &mine), (FULL_TARGET, 100), "no common base: everything");
+    let unrelated = DataStatement { discard_my_data: true, ..has(D, 0, [0; 2]) };
+    assert_eq!(verdict(&unrelated, &has(A, 0, [0; 2])).0, Verdict::Unrelated);
+}
+
+#[test]
 fn a_diskless_node_is_never_an_end_of_a_resync() {
     let diskless = DataStatement { disk: DiskState::Diskless, ..has(B, A, [0; 2]) };
     assert_eq!(verdict(&diskless, &has(A, 0, [0; 2])).0, Verdict::NoSync);
@@ -206,6 +222,7 @@ fn every_pair_of_a_small_universe_gets_mirrored_verdicts() {
             bitmap_covers_history: index % 5 == 0,
             disk: if index % 7 == 0 { DiskState::Inconsistent } else { DiskState::UpToDate },
             out_of_sync_blocks: (index % 4 / 3) as u64,
+            discard_my_data: index % 6 == 0,
             ..*statement
         })
         .collect();

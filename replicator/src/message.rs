@@ -70,6 +70,8 @@ pub struct DataStatement {
     pub bitmap_covers_history: bool,
     /// Bits set in the bitmap, in 4 KiB blocks.
     pub out_of_sync_blocks: u64,
+    /// Its operator gives its changes up, should it come to a split brain (G3).
+    pub discard_my_data: bool,
 }
 
 /// Why a node refuses to connect. The text goes to log and status of both.

@@ -60,11 +60,13 @@ fn two_secondaries_that_were_written_alone_are_a_split_brain() {
     pair.b.must(&["secondary", "r0"]);
     pair.heal_link();
     expect_split_brain(&pair);
-    // Trying again changes nothing, and neither does a restart of the attempt on the other node.
+    // One alone waits for the other to be told, and says why; both without a choice are where they were.
     pair.a.must(&["connect", "r0"]);
-    expect_split_brain(&pair);
+    pair.a.wait_state("the reason is shown", SOON, |state| {
+        state.connection == "Connecting"
+            && state.refusal.as_ref().is_some_and(|text| text.contains("Split-Brain"))
+    });
     pair.b.must(&["connect", "r0"]);
-    pair.a.must(&["connect", "r0"]);
     expect_split_brain(&pair);
 }
 
@@ -78,4 +80,59 @@ fn one_primary_and_one_secondary_that_wrote_alone_are_a_split_brain() {
     assert_eq!(pair.b.state().role, "Primary", "the survivor goes on");
     write_alone(&pair.b, 0xbc);
     assert_eq!((byte_on_disk(&pair.a), byte_on_disk(&pair.b)), (0xaa, 0xbc));
+}
+
+/// The two nodes after a split brain, the first one Secondary, the second one Primary.
+fn split_pair() -> Option<Pair> {
+    let pair = synced_pair_with_wire()?;
+    split(&pair);
+    pair.a.must(&["secondary", "r0"]);
+    pair.heal_link();
+    expect_split_brain(&pair);
+    Some(pair)
+}
+
+fn expect_victim_has_survivors_data(pair: &Pair, copied_before: u64) {
+    pair.wait_in_sync();
+    pair.expect_equal();
+    assert_eq!((byte_on_disk(&pair.a), byte_on_disk(&pair.b)), (0xbb, 0xbb));
+    let copied = pair.a.state().resynced_blocks - copied_before;
+    assert!(
+        (2..=2048).contains(&copied),
+        "{copied} blocks were copied, all differences lie in one extent"
+    );
+    assert!(pair.a.log().contains("manually solved"), "the log says what was done");
+}
+
+#[test]
+fn the_victim_gives_its_changes_up_whichever_node_is_told_first() {
+    for victim_first in [true, false] {
+        let Some(pair) = split_pair() else { return };
+        let copied_before = pair.a.state().resynced_blocks;
+        let victim = || pair.a.must(&["connect", "--discard-my-data", "r0"]);
+        let survivor = || pair.b.must(&["connect", "r0"]);
+        if victim_first {
+            victim();
+            pair.a.wait_state("it waits for the survivor", SOON, |state| state.refusal.is_some());
+            survivor();
+        } else {
+            survivor();
+            pair.b.wait_state("it waits for the victim", SOON, |state| state.refusal.is_some());
+            victim();
+        }
+        expect_victim_has_survivors_data(&pair, copied_before);
+    }
+}
+
+#[test]
+fn nobody_is_overwritten_when_both_give_up_or_a_primary_is_told_to() {
+    let Some(pair) = split_pair() else { return };
+    let refused = pair.b.run(&["connect", "--discard-my-data", "r0"]);
+    let refused = refused.expect_code(10, "a Primary cannot be the victim");
+    assert!(refused.stderr.contains("blkrep secondary"), "{}", refused.stderr);
+    pair.b.must(&["secondary", "r0"]);
+    for node in [&pair.a, &pair.b] {
+        node.must(&["connect", "--discard-my-data", "r0"]);
+    }
+    expect_split_brain(&pair);
 }

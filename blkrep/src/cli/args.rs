@@ -82,7 +82,14 @@ pub enum Verb {
     /// Disconnect, detach and end the daemon
     Down(Target),
     /// Connect to the peer, and keep trying
-    Connect(Target),
+    Connect {
+        /// Which.
+        #[command(flatten)]
+        target: Target,
+        /// After a split brain: give the changes of this node up
+        #[arg(long)]
+        discard_my_data: bool,
+    },
     /// Close the connection and stay alone
     Disconnect(Target),
     /// Become Primary: the device can be used here

@@ -37,9 +37,9 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::Down(target) => {
             each(context, &target.resource, |name| lifecycle::down(context, name))
         }
-        Verb::Connect(target) => {
-            each(context, &target.resource, |name| plain(name, Request::Connect))
-        }
+        Verb::Connect { target, discard_my_data } => each(context, &target.resource, |name| {
+            plain(name, Request::Connect { discard_my_data })
+        }),
         Verb::Disconnect(target) => {
             each(context, &target.resource, |name| plain(name, Request::Disconnect))
         }

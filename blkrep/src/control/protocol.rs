@@ -16,7 +16,11 @@ pub const RESPONSE_BYTES_MAX: usize = 256 << 10;
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Connect to the peer, and keep trying.
-    Connect,
+    Connect {
+        /// Give the own changes up, should it come to a split brain.
+        #[serde(default)]
+        discard_my_data: bool,
+    },
     /// Close the connection and stay alone.
     Disconnect,
     /// Become Primary.
@@ -38,7 +42,7 @@ impl Request {
     #[must_use]
     pub const fn command(self) -> Command {
         match self {
-            Self::Connect => Command::Connect,
+            Self::Connect { discard_my_data } => Command::Connect { discard_my_data },
             Self::Disconnect => Command::Disconnect,
             Self::Primary { force } => Command::Primary { force },
             Self::Secondary => Command::Secondary,
@@ -52,7 +56,9 @@ impl Request {
     #[must_use]
     pub const fn patience(self) -> Duration {
         match self {
-            Self::Connect | Self::Disconnect | Self::Status => Duration::from_secs(5),
+            Self::Connect { discard_my_data: _ } | Self::Disconnect | Self::Status => {
+                Duration::from_secs(5)
+            }
             Self::Primary { force: _ } | Self::Secondary | Self::Down => Duration::from_secs(60),
         }
     }

@@ -167,7 +167,7 @@ mod tests {
             })),
             Command::Disconnect => std::future::pending().await,
             Command::Down => Err("it stopped".to_owned()),
-            Command::Connect | Command::Primary { force: true } | Command::Secondary => {
+            Command::Connect { .. } | Command::Primary { force: true } | Command::Secondary => {
                 Ok(Answer::Done)
             }
         }

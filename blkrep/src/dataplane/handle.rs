@@ -77,7 +77,7 @@ impl Handle {
     pub async fn command(&self, command: Command) -> Result<Answer, CommandError> {
         let timeout_ms = match command {
             Command::Status => STATUS_TIMEOUT_MS,
-            Command::Connect
+            Command::Connect { .. }
             | Command::Disconnect
             | Command::Primary { .. }
             | Command::Secondary

@@ -253,7 +253,7 @@ impl Pair {
 
     pub(super) fn command(&self, id: NodeId, request: Request) -> Result<(), DemoError> {
         let verb = match request {
-            Request::Connect => "connect",
+            Request::Connect { .. } => "connect",
             Request::Disconnect => "disconnect",
             Request::Primary { force: _ } => "primary",
             Request::Secondary => "secondary",

@@ -159,6 +159,8 @@ impl Node {
             return;
         }
         self.send(Message::SyncStarted);
+        // Used: what was given up is durably the peer's to overwrite.
+        self.peer.discard_my_data = false;
         self.sync_target_begin();
         self.finish_handshake("a resync begins");
         self.sync_pump();

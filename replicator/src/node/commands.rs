@@ -3,7 +3,7 @@
 use super::Node;
 use super::peer::{Intent, Stage};
 use super::promote::{RoleChange, state};
-use crate::event::{Answer, Command, Level, Output, Payload};
+use crate::event::{Answer, Command, Level, Output, Payload, Refusal, RefusalClass};
 use crate::ids::CommandId;
 use crate::message::Message;
 use crate::state::{DiskState, Role};
@@ -12,7 +12,9 @@ impl Node {
     pub(super) fn command(&mut self, id: CommandId, command: Command) {
         let changes_role = match command {
             Command::Primary { .. } | Command::Secondary => true,
-            Command::Connect | Command::Disconnect | Command::Down | Command::Status => false,
+            Command::Connect { .. } | Command::Disconnect | Command::Down | Command::Status => {
+                false
+            }
         };
         if changes_role && self.role_change != RoleChange::None {
             self.answer(
@@ -22,14 +24,9 @@ impl Node {
             return;
         }
         match command {
-            Command::Connect => {
-                match self.peer.intent {
-                    // The disk is still being attached; connecting follows by itself.
-                    Intent::Waiting => {}
-                    Intent::Connect | Intent::StandAlone(_) if self.peer.session.is_some() => {}
-                    Intent::Connect | Intent::StandAlone(_) => self.connect(),
-                }
-                self.answer(id, Ok(()));
+            Command::Connect { discard_my_data } => {
+                let result = self.connect_asked(discard_my_data);
+                self.answer(id, result);
             }
             Command::Disconnect => self.disconnect(id),
             Command::Primary { force } => self.promote(id, force),
@@ -40,6 +37,27 @@ impl Node {
                 self.wish(Output::Answer { command: id, answer });
             }
         }
+    }
+
+    fn connect_asked(&mut self, discard_my_data: bool) -> Result<(), Refusal> {
+        if discard_my_data && self.role == Role::Primary {
+            let text =
+                "--discard-my-data is not allowed on a Primary; run 'blkrep secondary' first"
+                    .into();
+            return Err(Refusal { class: RefusalClass::Configuration, text });
+        }
+        if discard_my_data && self.peer.is_connected() {
+            self.notice(Level::Warning, "connected already: --discard-my-data was ignored");
+            return Ok(());
+        }
+        self.peer.discard_my_data = discard_my_data;
+        match self.peer.intent {
+            // The disk is still being attached; connecting follows by itself.
+            Intent::Waiting => {}
+            Intent::Connect | Intent::StandAlone(_) if self.peer.session.is_some() => {}
+            Intent::Connect | Intent::StandAlone(_) => self.connect(),
+        }
+        Ok(())
     }
 
     pub(super) fn session_received(&mut self, message: Message, payload: Option<Payload>) {

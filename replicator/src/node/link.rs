@@ -208,7 +208,11 @@ impl Node {
     /// The peer, or something in its place, said no.
     pub(super) fn refused_by_peer(&mut self, why: &RefusalMessage, origin: LinkOrigin) {
         let text = format!("{} refuses: {}", self.settings.peer_name(), why.text);
-        if why.code.is_passing() {
+        // Both were told to stand alone; whoever is told to connect again waits for the other to be told, too (G3).
+        let awaited = why.code == RefusalCode::SplitBrain
+            && self.peer.session.is_none()
+            && (self.peer.split_brain || self.peer.discard_my_data);
+        if why.code.is_passing() || awaited {
             self.peer.refusal = Some(text);
             if why.code == RefusalCode::Busy {
                 self.timers.set(Timer::Dial, self.now.after(BUSY_PAUSE));
@@ -238,6 +242,8 @@ impl Node {
     pub(super) fn stand_alone(&mut self, why: RefusalMessage) {
         let old = self.peer.connection_state();
         let reason = why.text.clone();
+        self.peer.split_brain |= why.code == RefusalCode::SplitBrain;
+        self.peer.discard_my_data = false;
         self.peer.intent = Intent::StandAlone(why);
         self.timers.stop(Timer::Dial);
         for candidate in std::mem::take(&mut self.peer.candidates) {

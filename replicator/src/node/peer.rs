@@ -20,6 +20,10 @@ pub(super) struct Peer {
     pub(super) session: Option<Session>,
     /// A dial is under way.
     pub(super) dialling: bool,
+    /// `connect --discard-my-data` waits for its use (G3).
+    pub(super) discard_my_data: bool,
+    /// A split brain was detected and is not resolved: a peer that still says so is no news.
+    pub(super) split_brain: bool,
     /// Why the last attempt was refused, in words for status.
     pub(super) refusal: Option<String>,
     /// The last known state of the peer's disk while it is away.

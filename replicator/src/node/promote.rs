@@ -261,6 +261,7 @@ impl Node {
             trim: disk.zeroes_cheaply,
         };
         self.role = Role::Primary;
+        self.peer.discard_my_data = false;
         self.tell(Event::Role { old: Role::Secondary, new: Role::Primary, reason: "asked to" });
         self.wish(export);
         self.send_state();

@@ -30,6 +30,7 @@ impl Node {
             lost_power: flags.lost_power,
             bitmap_covers_history: flags.bitmap_covers_history,
             out_of_sync_blocks: disk.map_or(0, |disk| disk.bitmap.count()),
+            discard_my_data: self.peer.discard_my_data,
         }
     }
 
@@ -83,6 +84,7 @@ impl Node {
             self.refuse_session(why);
             return;
         }
+        self.say_whose_changes_are_given_up(&decision);
         if let Some(disk) = self.replica.writable() {
             disk.superblock.generations = decision.corrected;
         }
@@ -101,6 +103,27 @@ impl Node {
         self.begin_bitmaps(with, plan);
     }
 
+    fn say_whose_changes_are_given_up(&mut self, decision: &Decision) {
+        if decision.split_brain {
+            let victim = match decision.verdict {
+                Verdict::Sync { end: End::Target, .. } => self.settings.my_name(),
+                Verdict::Sync { end: End::Source, .. }
+                | Verdict::NoSync
+                | Verdict::SplitBrain { .. }
+                | Verdict::Unrelated => self.settings.peer_name(),
+            };
+            let amount =
+                if is_full(decision.verdict) { "everything is" } else { "all differences are" };
+            let text = format!(
+                "Split-Brain detected, manually solved: {amount} copied over the data of {victim}"
+            );
+            self.notice(Level::Warning, text);
+        } else if self.peer.discard_my_data {
+            self.peer.discard_my_data = false;
+            self.notice(Level::Warning, "there is no split brain: --discard-my-data was ignored");
+        }
+    }
+
     fn verdict_refusal(
         &self,
         verdict: Verdict,
@@ -114,12 +137,23 @@ impl Node {
             End::Source => (theirs.role == Role::Primary).then_some(peer),
         };
         match verdict {
+            Verdict::SplitBrain { .. } if mine.discard_my_data && theirs.discard_my_data => refuse(
+                RefusalCode::SplitBrain,
+                format!(
+                    "Split-Brain detected but unresolved, dropping connection! Both nodes were told to discard \
+                     their data; run 'blkrep connect --discard-my-data {0}' on one and 'blkrep connect {0}' on \
+                     the other",
+                    self.settings.resource
+                ),
+            ),
             Verdict::SplitBrain { .. } => refuse(
                 RefusalCode::SplitBrain,
-                "Split-Brain detected but unresolved, dropping connection! Choose the node whose changes are \
-                 to be thrown away, run 'blkrep down', 'blkrep create-md --force' and 'blkrep up' there, and \
-                 'blkrep connect' on the other"
-                    .into(),
+                format!(
+                    "Split-Brain detected but unresolved, dropping connection! Choose the node whose changes are \
+                     to be thrown away; there: 'blkrep secondary {0}', 'blkrep connect --discard-my-data {0}'; on \
+                     the other: 'blkrep connect {0}'",
+                    self.settings.resource
+                ),
             ),
             Verdict::Unrelated => refuse(
                 RefusalCode::Unrelated,
@@ -218,6 +252,7 @@ impl Node {
             promoting: false,
         });
         self.peer.refusal = None;
+        self.peer.split_brain = false;
         self.peer.disk_when_away = None;
         self.connection_changed(old, reason);
         let new_disk = self.peer.disk();

@@ -15,7 +15,7 @@ const _: () = assert!(HELLO_BYTES_MIN + 2 * TEXT_BYTES_MAX <= HELLO_BYTES_MAX);
 /// Exact length of `Parameters`, in bytes.
 pub(super) const PARAMETERS_BYTES: usize = 1 + 1 + 4 + 4 * 4 + 8 + 8;
 /// Exact length of `Data`, in bytes.
-pub(super) const DATA_BYTES: usize = super::body::GENERATIONS_BYTES + 8 + 8 + 5;
+pub(super) const DATA_BYTES: usize = super::body::GENERATIONS_BYTES + 8 + 8 + 6;
 /// Shortest `Refuse`, in bytes: the code and an empty text.
 pub(super) const REFUSE_BYTES_MIN: usize = 2;
 /// Longest `Refuse`, in bytes.
@@ -84,6 +84,7 @@ pub(super) fn data(r: &mut BodyReader<'_>) -> Result<DataStatement, WireError> {
         crashed_primary: r.flag()?,
         lost_power: r.flag()?,
         bitmap_covers_history: r.flag()?,
+        discard_my_data: r.flag()?,
     })
 }
 
@@ -96,6 +97,7 @@ pub(super) fn put_data(data: &DataStatement, w: &mut BodyWriter<'_>) {
     w.flag(data.crashed_primary);
     w.flag(data.lost_power);
     w.flag(data.bitmap_covers_history);
+    w.flag(data.discard_my_data);
 }
 
 pub(super) fn refuse(r: &mut BodyReader<'_>) -> Result<RefusalMessage, WireError> {

@@ -51,6 +51,7 @@ fn data_sample() -> DataStatement {
         lost_power: false,
         bitmap_covers_history: true,
         out_of_sync_blocks: 77,
+        discard_my_data: false,
     }
 }
 

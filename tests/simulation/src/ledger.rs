@@ -324,6 +324,13 @@ impl Ledger {
         self.grant = None;
     }
 
+    /// The operator gives the changes of `host` up; they are there until the peer overwrites them.
+    pub(crate) fn give_up(&mut self, host: usize) {
+        let copy = &mut self.copies[host];
+        copy.alone = None;
+        copy.promoted_alone = None;
+    }
+
     /// The process of `host` is gone: a grant on its way to it is void.
     pub(crate) fn process_ends(&mut self, host: usize) {
         self.grant.take_if(|grant| grant.target == host);

@@ -133,7 +133,7 @@ impl World {
             }
             Act::SwitchOver => self.switch_over(),
             Act::Connect => {
-                self.command(host, Command::Connect);
+                self.command(host, Command::Connect { discard_my_data: false });
             }
             Act::Disconnect => {
                 self.command(host, Command::Disconnect);
@@ -326,7 +326,7 @@ impl World {
             self.coverage.count("split brain without need");
         }
         self.throw_away(victim);
-        self.command(survivor, Command::Connect);
+        self.command(survivor, Command::Connect { discard_my_data: false });
     }
 
     /// Fresh metadata on a node; its daemon is started again.

@@ -120,7 +120,7 @@ impl World {
         }
         for (host, status) in both.iter().enumerate() {
             if status.connection == ConnectionState::StandAlone && !self.is_split() {
-                self.command(host, Command::Connect);
+                self.command(host, Command::Connect { discard_my_data: false });
             }
         }
         if !patient && primaries == 0 && both.iter().all(|status| status.out_of_sync_blocks > 0) {

@@ -30,6 +30,12 @@ impl World {
         world
     }
 
+    /// After a split brain: `connect --discard-my-data` on `victim`.
+    pub fn give_up(&mut self, victim: usize) {
+        self.ledger.give_up(victim);
+        self.command(victim, Command::Connect { discard_my_data: true });
+    }
+
     /// Writes to some sectors through the client of `host` and waits for the answer.
     ///
     /// # Panics

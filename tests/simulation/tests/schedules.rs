@@ -11,7 +11,7 @@ const TIMEOUT_US: u64 = 3_000_000;
 fn reconnect(world: &mut World) {
     world.mend_cable();
     for host in [0, 1] {
-        world.command(host, Command::Connect);
+        world.command(host, Command::Connect { discard_my_data: false });
     }
 }
 
@@ -221,5 +221,30 @@ fn r19_two_crossing_dials_end_in_one_connection() {
         cut_and_wait(&mut world);
         reconnect(&mut world);
         assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
+    }
+}
+
+#[test]
+fn r22_the_victim_of_a_split_brain_may_be_told_before_or_after_the_survivor() {
+    for victim_first in [true, false] {
+        let mut world = World::calm_pair(7);
+        cut_and_wait(&mut world);
+        world.write(0, SECTORS);
+        assert!(matches!(world.ask(1, Command::Primary { force: false }), Some(Answer::Done)));
+        let kept = world.write(1, SECTORS);
+        assert!(world.demote_and_wait(0));
+        reconnect(&mut world);
+        assert!(world.gets_split());
+        if victim_first {
+            world.give_up(0);
+        }
+        world.run_for(TIMEOUT_US);
+        world.command(1, Command::Connect { discard_my_data: false });
+        world.run_for(TIMEOUT_US);
+        if !victim_first {
+            world.give_up(0);
+        }
+        assert!(world.gets_in_sync(), "victim first {victim_first}: {:?}", world.violation());
+        assert_eq!([0, 1].map(|host| world.sector(host, SECTORS.start)), [kept; 2]);
     }
 }
