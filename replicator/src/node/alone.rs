@@ -3,6 +3,7 @@
 
 use super::Node;
 use super::persist::Then;
+use super::route::AfterFlush;
 use crate::event::Level;
 use crate::generation::rotate;
 use metadata::units::BlockRange;
@@ -44,8 +45,16 @@ impl Node {
             // What was sent is frozen until the verdict (G1): begun before it, answered after it.
             return false;
         }
-        let drawn = self.entropy.generation();
         self.generation_pending = true;
+        self.notice(Level::Info, "going on alone: a new generation begins");
+        // A generation begins on a flushed disk: what both had must not be lost with the cache of the one whose data
+        // count from now on, while the peer still has it.
+        self.flush_then(AfterFlush::Alone);
+        false
+    }
+
+    pub(super) fn alone_flushed(&mut self) {
+        let drawn = self.entropy.generation();
         self.persist_superblock(
             |superblock| {
                 let (generations, covers) = rotate(superblock.generations, drawn);
@@ -56,8 +65,6 @@ impl Node {
             },
             Some(Then::Alone),
         );
-        self.notice(Level::Info, "going on alone: a new generation begins");
-        false
     }
 
     pub(super) fn generation_durable(&mut self) {

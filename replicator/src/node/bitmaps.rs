@@ -3,11 +3,13 @@
 use super::Node;
 use super::peer::{Plan, Stage, With};
 use super::persist::Then;
+use super::route::AfterFlush;
 use super::verdict::is_full;
 use crate::generation::{End, begin_sync};
 use crate::ids::LinkId;
 use crate::message::Message;
 use crate::wire::BITMAP_RUNS_BYTES_MAX;
+use metadata::generations::same_generation;
 use metadata::runs;
 use metadata::units::device_blocks;
 
@@ -96,19 +98,9 @@ impl Node {
                 );
             }
             Some(End::Source) => {
-                let peer_current = with.data.map_or(0, |data| data.generations.current);
                 self.next_stage(Stage::Starting { with, end: End::Source });
-                let drawn = self.entropy.generation();
-                self.persist_superblock(
-                    |superblock| {
-                        superblock.generations =
-                            begin_sync(superblock.generations, peer_current, drawn);
-                        superblock.flags.connected = true;
-                        // G2: until the target has confirmed, it may be promoted on this very generation.
-                        superblock.flags.peer_may_hold_current |= plan.equal_currents;
-                    },
-                    Some(Then::SourceReady(link)),
-                );
+                // The target gives up what it has: what both had must not be in a cache here.
+                self.flush_then(AfterFlush::SyncStart(link));
             }
             Some(End::Target) => self.next_stage(Stage::Starting { with, end: End::Target }),
         }
@@ -120,6 +112,27 @@ impl Node {
                 "the handshake is over; bits are set and nothing says which data are right",
             );
         }
+    }
+
+    pub(super) fn source_flushed(&mut self, link: LinkId) {
+        if !self.is_session(link) {
+            return;
+        }
+        let Some(session) = &self.peer.session else { return };
+        let Stage::Starting { with, end: End::Source } = &session.stage else { return };
+        let peer_current = with.data.map_or(0, |data| data.generations.current);
+        let drawn = self.entropy.generation();
+        self.persist_superblock(
+            |superblock| {
+                let generations = superblock.generations;
+                superblock.generations = begin_sync(generations, peer_current, drawn);
+                superblock.flags.connected = true;
+                // G2: until the target has confirmed, it may be promoted on this very generation.
+                superblock.flags.peer_may_hold_current |=
+                    same_generation(generations.current, peer_current);
+            },
+            Some(Then::SourceReady(link)),
+        );
     }
 
     pub(super) fn source_ready(&mut self, link: LinkId) {

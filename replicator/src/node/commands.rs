@@ -51,6 +51,10 @@ impl Node {
             return Ok(());
         }
         self.peer.discard_my_data = discard_my_data;
+        if discard_my_data && self.peer.in_handshake() {
+            // What was said in it did not name this: say it all again.
+            self.drop_session("--discard-my-data begins the handshake anew");
+        }
         match self.peer.intent {
             // The disk is still being attached; connecting follows by itself.
             Intent::Waiting => {}

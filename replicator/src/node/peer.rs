@@ -113,8 +113,6 @@ pub(super) struct Plan {
     pub(super) decision: Decision,
     /// None: only unite them.
     pub(super) end: Option<End>,
-    /// The currents were equal when it began (G2).
-    pub(super) equal_currents: bool,
 }
 
 /// A finished handshake.

@@ -34,6 +34,10 @@ pub(super) enum Purpose {
 pub(super) enum AfterFlush {
     /// The attachment (after a start everything counts as unflushed, D3).
     Attach,
+    /// The new generation of a Primary alone (G2).
+    Alone,
+    /// The source's identifier of a resync (D9).
+    SyncStart(LinkId),
     /// The promotion (D8).
     Promote,
     /// The target's report that nothing is left (D9).
@@ -78,6 +82,8 @@ impl Node {
         }
         match after {
             AfterFlush::Attach => self.attach_flushed(),
+            AfterFlush::Alone => self.alone_flushed(),
+            AfterFlush::SyncStart(link) => self.source_flushed(link),
             AfterFlush::Promote => self.promote_flushed(),
             AfterFlush::NoneLeft(link) => self.none_left_flushed(link),
             AfterFlush::Leave => self.leave_flushed(),

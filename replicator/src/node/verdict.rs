@@ -10,7 +10,7 @@ use crate::ids::LinkId;
 use crate::message::{DataStatement, Message, RefusalCode, RefusalMessage};
 use crate::state::{DiskState, Role};
 use crate::window::Window;
-use metadata::generations::{PRIMARY_BIT, same_generation};
+use metadata::generations::PRIMARY_BIT;
 
 impl Node {
     /// What this node says of its data now.
@@ -98,8 +98,7 @@ impl Node {
             self.settle_in_sync(with, mine, theirs);
             return;
         }
-        let equal_currents = same_generation(mine.generations.current, theirs.generations.current);
-        let plan = Plan { decision, end, equal_currents };
+        let plan = Plan { decision, end };
         self.begin_bitmaps(with, plan);
     }
 

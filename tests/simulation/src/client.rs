@@ -3,6 +3,7 @@
 use crate::buffers::{Use, checksum};
 use crate::disk::{SECTOR_BYTES, ZERO_STAMP};
 use crate::world::{Happening, World};
+use metadata::generations::same_generation;
 use metadata::units::ByteRange;
 use replicator::event::{ClientError, ClientOp, Input, Payload};
 use replicator::ids::{BufferId, CommandId, RequestId};
@@ -14,7 +15,7 @@ use std::ops::Range;
 #[derive(Debug)]
 enum Wish {
     Read { buffer: BufferId, floors: Vec<u64> },
-    Write { issued: u64, fua: bool, zero: bool },
+    Write { issued: u64, fua: bool },
     Trim { issued: u64 },
     Flush { floors: Vec<u64> },
 }
@@ -125,13 +126,13 @@ impl World {
             buffer: self.hosts[host].buffers.give(Use::Client, stamps),
         };
         let op = ClientOp::Write { range, payload, fua };
-        self.client_opens(host, sectors, Wish::Write { issued, fua, zero: false }, op);
+        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
     }
 
     fn client_zeroes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
         let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
         let op = ClientOp::Zero { range: bytes_of(&sectors), fua, may_unmap: fua };
-        self.client_opens(host, sectors, Wish::Write { issued, fua, zero: true }, op);
+        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
     }
 
     fn client_trims(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
@@ -199,8 +200,8 @@ impl World {
                 }
                 self.coverage.count("read");
             }
-            Wish::Write { issued, fua, zero } => {
-                self.write_was_answered(host, id, open, *issued, *zero);
+            Wish::Write { issued, fua } => {
+                self.write_was_answered(host, id, open, *issued);
                 if *fua {
                     let floors = self.ledger.floors(host, open.sectors.clone());
                     self.judge_durable(host, id, open, &floors);
@@ -219,26 +220,23 @@ impl World {
                     && status.replication == ReplicationState::Established
                     && status.peer_disk == DiskState::UpToDate
             })
+            && self.have_one_generation()
     }
 
-    /// The disk of a host says that its data are of one piece and the newest that it knows.
-    fn is_whole(&self, host: usize) -> bool {
-        self.hosts[host]
-            .metadata
-            .superblock()
-            .is_ok_and(|superblock| superblock.flags.consistent && superblock.flags.was_up_to_date)
+    /// On stable storage both have the same generation: none has begun to answer alone.
+    fn have_one_generation(&self) -> bool {
+        let [first, second] = [0, 1]
+            .map(|host| self.hosts[host].metadata.superblock().map(|sb| sb.generations.current));
+        match (first, second) {
+            (Ok(first), Ok(second)) => same_generation(first, second),
+            (Err(_), _) | (_, Err(_)) => false,
+        }
     }
 
-    fn write_was_answered(
-        &mut self,
-        host: usize,
-        id: RequestId,
-        open: &Open,
-        issued: u64,
-        zero: bool,
-    ) {
+    fn write_was_answered(&mut self, host: usize, id: RequestId, open: &Open, issued: u64) {
         self.coverage.count("write");
         let peer = 1 - host;
+        let before = self.ledger.floors(host, open.sectors.clone());
         self.ledger.acknowledge(host, open.sectors.clone(), issued);
         let floors = self.ledger.floors(host, open.sectors.clone());
         let holds = |world: &Self, content: &[u64]| {
@@ -249,9 +247,8 @@ impl World {
         }
         let mirroring = self.is_mirroring(host, open);
         if holds(self, self.hosts[peer].data.current()) {
-            // Zeroes look like other zeroes: the peer may hold older ones. A target of a resync is no copy yet.
-            let kept_power = self.hosts[peer].power_cuts == open.peer_power_cuts;
-            if mirroring || (!zero && kept_power && self.is_whole(peer)) {
+            // What was in flight at a loss may be on the peer, too; only what is mirrored is promised there.
+            if mirroring {
                 self.ledger.acknowledge(peer, open.sectors.clone(), issued);
             }
         } else if mirroring {
@@ -259,7 +256,7 @@ impl World {
         } else if self.hosts[peer].power_cuts == open.peer_power_cuts {
             self.coverage.count("write alone");
             self.trace(|| format!("node {host} answered {id:?} alone"));
-            self.ledger.went_alone(host);
+            self.ledger.wrote_alone(host, open.sectors.clone(), &before);
         }
     }
 

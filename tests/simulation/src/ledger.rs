@@ -27,16 +27,6 @@ struct Copy {
     alone: Option<u64>,
     /// When it was promoted last, since then, without the peer's data.
     promoted_alone: Option<u64>,
-    /// When it lost power last, since then, with a generation of its own: it was the one surviving copy.
-    sole_lost: Option<u64>,
-}
-
-impl Copy {
-    /// What the other copy holds besides does not bind it: it was promoted alone, or was the one surviving copy
-    /// when it lost power ("What is promised", the last two cases).
-    const fn went_its_way(&self) -> bool {
-        self.promoted_alone.is_some() || self.sole_lost.is_some()
-    }
 }
 
 /// The end of a resync was granted: what the target's copy holds if it takes the grant.
@@ -68,7 +58,6 @@ impl Ledger {
             durable: vec![0; sectors],
             alone: None,
             promoted_alone: None,
-            sole_lost: None,
         };
         let entry = |stamp| Entry { stamp, issued: 0, ended: Some(0) };
         Self {
@@ -165,9 +154,34 @@ impl Ledger {
         }
     }
 
-    /// `host` answered something that the peer's copy lacks.
+    /// `host` answers something that the peer's copy lacks. A generation begins on a flushed disk: what
+    /// both had before the first such answer is durable.
     pub(crate) fn went_alone(&mut self, host: usize) {
-        self.copies[host].alone = Some(self.clock);
+        let now = self.clock;
+        if self.copies[host].alone.is_none() {
+            self.common_is_durable(host);
+        }
+        self.copies[host].alone = Some(now);
+    }
+
+    /// The same for a write, whose own `sectors` had these floors before it was answered.
+    pub(crate) fn wrote_alone(&mut self, host: usize, sectors: Range<usize>, before: &[u64]) {
+        let now = self.copies[host].cached[sectors.clone()].to_vec();
+        self.copies[host].cached[sectors.clone()].copy_from_slice(before);
+        self.went_alone(host);
+        self.copies[host].cached[sectors].copy_from_slice(&now);
+    }
+
+    /// What both copies hold is durable on that of `host`. A peer that went on alone holds something else.
+    fn common_is_durable(&mut self, host: usize) {
+        if self.copies[1 - host].alone.is_some() {
+            return;
+        }
+        let peers = self.copies[1 - host].cached.clone();
+        let copy = &mut self.copies[host];
+        for ((durable, cached), peers) in copy.durable.iter_mut().zip(&copy.cached).zip(&peers) {
+            *durable = (*durable).max(*cached.min(peers));
+        }
     }
 
     /// `host` was promoted without the peer's data.
@@ -180,14 +194,9 @@ impl Ledger {
         self.copies.iter().all(|copy| copy.alone.is_some() || copy.promoted_alone.is_some())
     }
 
-    /// The copy of `host` lost what was not flushed. `sole`: it had begun a generation of its own, so it was the one
-    /// surviving copy.
-    pub(crate) fn lose_power(&mut self, host: usize, sole: bool) {
-        let now = self.clock;
+    /// The copy of `host` lost what was not flushed.
+    pub(crate) fn lose_power(&mut self, host: usize) {
         let copy = &mut self.copies[host];
-        if sole {
-            copy.sole_lost = Some(now);
-        }
         copy.cached.clone_from(&copy.durable);
     }
 
@@ -203,8 +212,8 @@ impl Ledger {
             );
         }
         let excused = [
-            first.alone.is_none() && second.went_its_way(),
-            second.alone.is_none() && first.went_its_way(),
+            first.alone.is_none() && second.promoted_alone.is_some(),
+            second.alone.is_none() && first.promoted_alone.is_some(),
         ];
         let floor = |(a, b): (&u64, &u64)| match excused {
             [false, false] => *a.max(b),
@@ -247,10 +256,13 @@ impl Ledger {
         target: usize,
         source: Option<&[u64]>,
     ) -> Result<(), String> {
+        self.void_grant(target);
         let floors = self.common_floors()?;
         if let Some(content) = source {
             self.check_common(&floors, 1 - target, content)?;
         }
+        // The source has flushed before the target gives its copy up.
+        self.common_is_durable(1 - target);
         self.copies[target].cached.fill(0);
         self.copies[target].durable.fill(0);
         Ok(())
@@ -291,7 +303,6 @@ impl Ledger {
         let copy = &mut self.copies[host];
         copy.alone = copy.alone.filter(|alone| *alone > at);
         copy.promoted_alone = copy.promoted_alone.filter(|promoted| *promoted > at);
-        copy.sole_lost = copy.sole_lost.filter(|lost| *lost > at);
     }
 
     /// The operator declared the data as they are to be the good ones: nothing older is promised any more.
@@ -308,7 +319,6 @@ impl Ledger {
             copy.durable.fill(0);
             copy.alone = None;
             copy.promoted_alone = None;
-            copy.sole_lost = None;
         }
         self.grant = None;
     }
@@ -320,7 +330,6 @@ impl Ledger {
         copy.durable.fill(0);
         copy.alone = None;
         copy.promoted_alone = None;
-        copy.sole_lost = None;
         self.grant = None;
     }
 
@@ -333,7 +342,15 @@ impl Ledger {
 
     /// The process of `host` is gone: a grant on its way to it is void.
     pub(crate) fn process_ends(&mut self, host: usize) {
-        self.grant.take_if(|grant| grant.target == host);
+        self.void_grant(host);
+    }
+
+    /// A target that has not taken the grant is no copy.
+    fn void_grant(&mut self, target: usize) {
+        if self.grant.take_if(|grant| grant.target == target).is_some() {
+            self.copies[target].cached.fill(0);
+            self.copies[target].durable.fill(0);
+        }
     }
 }
 
@@ -374,7 +391,7 @@ mod tests {
         let issued = written(&mut ledger, 7);
         ledger.acknowledge(0, 0..1, issued);
         ledger.acknowledge(1, 0..1, issued);
-        ledger.lose_power(0, false);
+        ledger.lose_power(0);
         assert_eq!(ledger.first_lost(0, &[1]), None, "it was not flushed");
         assert!(ledger.merge([&[1], &[1]]).is_err());
         assert!(ledger.merge([&[7], &[7]]).is_ok());
@@ -386,7 +403,7 @@ mod tests {
         let issued = written(&mut ledger, 7);
         ledger.acknowledge(0, 0..1, issued);
         ledger.acknowledge(1, 0..1, issued);
-        ledger.lose_power(0, false);
+        ledger.lose_power(0);
         ledger.promoted_alone(0);
         assert!(ledger.merge([&[1], &[1]]).is_ok());
     }

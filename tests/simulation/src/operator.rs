@@ -1,7 +1,6 @@
 //! The operator and everything that he cannot help: commands, legal and silly, kills, power cuts, cut cables.
 
 use crate::world::{Happening, World};
-use metadata::generations::same_generation;
 use replicator::event::{Answer, Command, Input};
 use replicator::ids::CommandId;
 use replicator::state::{DiskState, Role};
@@ -270,19 +269,7 @@ impl World {
         this.writes_stuck = false;
         this.data.lose_power(&mut self.random);
         this.metadata.lose_power(&mut self.random);
-        let sole = self.has_own_generation(host);
-        self.ledger.lose_power(host, sole);
-    }
-
-    /// On stable storage the data of `host` are of another generation than those of its peer.
-    fn has_own_generation(&self, host: usize) -> bool {
-        let current = |host: usize| {
-            self.hosts[host].metadata.superblock().map(|superblock| superblock.generations.current)
-        };
-        match (current(host), current(1 - host)) {
-            (Ok(mine), Ok(peers)) => !same_generation(mine, peers),
-            (Err(_), _) | (_, Err(_)) => false,
-        }
+        self.ledger.lose_power(host);
     }
 
     /// Power on, daemon started.
