@@ -26,8 +26,6 @@ pub(super) struct Peer {
     pub(super) split_brain: bool,
     /// Why the last attempt was refused, in words for status.
     pub(super) refusal: Option<String>,
-    /// The last known state of the peer's disk while it is away.
-    pub(super) disk_when_away: Option<DiskState>,
 }
 
 /// What this node wants.
@@ -82,8 +80,8 @@ pub(super) struct Session {
 pub(super) enum Stage {
     /// Own `Parameters` are sent.
     Parameters,
-    /// The parameters agree; own `Data` wait for a generation that is on its way to the disk. The peer's may come
-    /// first.
+    /// The parameters agree; own `Data` wait for a generation that is on its way to the disk. The
+    /// peer's may come first.
     Settled { with: With, theirs: Option<DataStatement> },
     /// Own `Data` are sent and frozen (G1).
     Data { with: With, mine: DataStatement },
@@ -97,7 +95,8 @@ pub(super) enum Stage {
     Connected(Connected),
 }
 
-/// What the peer sent after its own handshake was over and before ours is. At most what its windows allow.
+/// What the peer sent after its own handshake was over and before ours is. At most what its windows
+/// allow.
 pub(super) type Early = Vec<(Message, Option<Payload>)>;
 
 /// What was learnt before the data were looked at.
@@ -128,40 +127,19 @@ pub(super) struct Connected {
 
 impl Peer {
     pub(super) fn connected(&self) -> Option<&Connected> {
-        match &self.session.as_ref()?.stage {
-            Stage::Connected(connected) => Some(connected),
-            Stage::Parameters
-            | Stage::Settled { .. }
-            | Stage::Data { .. }
-            | Stage::Bitmaps { .. }
-            | Stage::Starting { .. }
-            | Stage::Settling { .. } => None,
-        }
+        let Stage::Connected(connected) = &self.session.as_ref()?.stage else { return None };
+        Some(connected)
     }
 
     pub(super) fn connected_mut(&mut self) -> Option<&mut Connected> {
-        match &mut self.session.as_mut()?.stage {
-            Stage::Connected(connected) => Some(connected),
-            Stage::Parameters
-            | Stage::Settled { .. }
-            | Stage::Data { .. }
-            | Stage::Bitmaps { .. }
-            | Stage::Starting { .. }
-            | Stage::Settling { .. } => None,
-        }
+        let Stage::Connected(connected) = &mut self.session.as_mut()?.stage else { return None };
+        Some(connected)
     }
 
     /// Where messages wait while the own end of the handshake is not durable yet.
     pub(super) fn early_mut(&mut self) -> Option<&mut Early> {
-        match &mut self.session.as_mut()?.stage {
-            Stage::Settling { early, .. } => Some(early),
-            Stage::Parameters
-            | Stage::Settled { .. }
-            | Stage::Data { .. }
-            | Stage::Bitmaps { .. }
-            | Stage::Starting { .. }
-            | Stage::Connected(_) => None,
-        }
+        let Stage::Settling { early, .. } = &mut self.session.as_mut()?.stage else { return None };
+        Some(early)
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -178,8 +156,9 @@ impl Peer {
         self.session.is_some() && !self.is_connected()
     }
 
-    /// True from the moment the own data statement is settled to be sent until the outcome is durable: what would
-    /// need a rotation waits (G1), and what is written is mirrored afterwards (D17).
+    /// True from the moment the own data statement is settled to be sent until the outcome is
+    /// durable: what would need a rotation waits (G1), and what is written is mirrored afterwards
+    /// (D17).
     pub(super) fn is_frozen(&self) -> bool {
         match self.session.as_ref().map(|session| &session.stage) {
             None | Some(Stage::Parameters | Stage::Settled { .. } | Stage::Connected(_)) => false,
@@ -206,7 +185,7 @@ impl Peer {
     }
 
     pub(super) fn disk(&self) -> DiskState {
-        self.connected().map_or(self.disk_when_away.unwrap_or(DiskState::DUnknown), |c| c.disk)
+        self.connected().map_or(DiskState::DUnknown, |connected| connected.disk)
     }
 
     pub(super) fn handshake_replication(&self) -> ReplicationState {
@@ -231,7 +210,8 @@ impl Peer {
     }
 }
 
-/// True when the first node in configured order dialled: the link that stays when two dials cross (D15).
+/// True when the first node in configured order dialled: the link that stays when two dials cross
+/// (D15).
 pub(super) fn dialled_by_first(me: NodeIndex, origin: LinkOrigin) -> bool {
     match (me, origin) {
         (NodeIndex::First, LinkOrigin::Dialled) | (NodeIndex::Second, LinkOrigin::Accepted) => true,

@@ -1,4 +1,5 @@
-//! The second half of the handshake: both say what data they have, and the verdict of G1 is carried out.
+//! The second half of the handshake: both say what data they have, and the verdict of G1 is carried
+//! out.
 
 use super::Node;
 use super::peer::{Connected, Plan, Stage, With};
@@ -34,7 +35,8 @@ impl Node {
         }
     }
 
-    /// Sends the own statement once no generation is on its way to the disk; from then on it is frozen (G1).
+    /// Sends the own statement once no generation is on its way to the disk; from then on it is
+    /// frozen (G1).
     pub(super) fn send_data_when_settled(&mut self) {
         // The mark of a promotion, too, is durable before the statement that tells of it.
         if self.generation_pending || matches!(self.role_change, RoleChange::Marking { .. }) {
@@ -183,7 +185,8 @@ impl Node {
         }
     }
 
-    /// Nothing differs: marks of the past are cleared, and from now on the peer may hold the current generation.
+    /// Nothing differs: marks of the past are cleared, and from now on the peer may hold the
+    /// current generation.
     fn settle_in_sync(&mut self, with: With, mine: &DataStatement, theirs: &DataStatement) {
         let whole = mine.disk > DiskState::Inconsistent && theirs.disk > DiskState::Inconsistent;
         let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
@@ -219,40 +222,29 @@ impl Node {
         let old = self.peer.connection_state();
         let old_disk = self.peer.disk();
         let old_replication = self.replication();
+        let early = self.peer.early_mut().map(std::mem::take).unwrap_or_default();
         let Some(session) = &mut self.peer.session else { return };
-        let early = match &mut session.stage {
-            Stage::Settling { early, .. } => std::mem::take(early),
+        let (with, disk) = match &session.stage {
+            Stage::Starting { with, end: End::Source } => (with, Some(DiskState::Inconsistent)),
+            Stage::Starting { with, end: End::Target } | Stage::Settling { with, .. } => {
+                (with, None)
+            }
             Stage::Parameters
             | Stage::Settled { .. }
             | Stage::Data { .. }
             | Stage::Bitmaps { .. }
-            | Stage::Starting { .. }
-            | Stage::Connected(_) => Vec::new(),
-        };
-        let (Stage::Settling { with, .. } | Stage::Starting { with, .. }) = &session.stage else {
-            return;
+            | Stage::Connected(_) => return,
         };
         let Some(data) = with.data else { return };
-        let syncing = match &session.stage {
-            Stage::Starting { end: End::Source, .. } => DiskState::Inconsistent,
-            Stage::Starting { end: End::Target, .. }
-            | Stage::Settling { .. }
-            | Stage::Parameters
-            | Stage::Settled { .. }
-            | Stage::Data { .. }
-            | Stage::Bitmaps { .. }
-            | Stage::Connected(_) => data.disk,
-        };
         session.stage = Stage::Connected(Connected {
             window: Window::new(with.parameters.window),
             role: data.role,
-            disk: syncing,
+            disk: disk.unwrap_or(data.disk),
             zeroes_cheaply: with.parameters.zeroes_cheaply,
             promoting: false,
         });
         self.peer.refusal = None;
         self.peer.split_brain = false;
-        self.peer.disk_when_away = None;
         self.connection_changed(old, reason);
         let new_disk = self.peer.disk();
         if old_disk != new_disk {

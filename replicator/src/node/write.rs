@@ -1,7 +1,8 @@
 //! The life of a client's write on the Primary, from the request to the answer (D2, D6, D11, D14).
 //!
-//! claim its range -> its extents into the activity log -> (peer usable: a place in its window, frame to the peer, then the local disk) or (alone: bits,
-//! new generation, local disk) -> all disks done -> answer.
+//! claim its range -> its extents into the activity log -> (peer usable: a place in its window,
+//! frame to the peer, then the local disk) or (alone: bits, new generation, local disk) -> all
+//! disks done -> answer.
 
 use super::Node;
 use super::log::LogQueue;
@@ -79,7 +80,8 @@ impl Writes {
         self.open.0.len()
     }
 
-    /// Writes that the peer has and has not acknowledged; some finished ones behind the oldest count too.
+    /// Writes that the peer has and has not acknowledged; some finished ones behind the oldest
+    /// count too.
     pub(super) fn unacked_count(&self) -> usize {
         self.sent.len()
     }
@@ -242,7 +244,8 @@ impl Node {
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
         write.peer = Part::Missing;
         let touched = write.range.blocks_touched();
-        // D2: the bits are set before the write is submitted, so no bitmap sent meanwhile can miss them.
+        // D2: the bits are set before the write is submitted, so no bitmap sent meanwhile can miss
+        // them.
         self.mark_out_of_sync(touched);
         self.begin_alone();
         self.write_local(key);
@@ -358,8 +361,8 @@ impl Node {
         for key in self.writes.open.0.keys() {
             let Some(write) = self.writes.open.0.get_mut(key) else { continue };
             match write.peer {
-                // Done: the peer has it in a cache that may be lost with it, and the local disk is still busy. What
-                // is in flight at the loss counts as acknowledged alone (G2).
+                // Done: the peer has it in a cache that may be lost with it, and the local disk is
+                // still busy. What is in flight at the loss counts as acknowledged alone (G2).
                 Part::UnderWay | Part::Done => {
                     write.peer = Part::Missing;
                     on_their_way.push((key, write.range.blocks_touched()));
@@ -410,7 +413,8 @@ impl Node {
         }
     }
 
-    /// The local disk is gone under a Primary: every client gets its error now; buffers stay until I/O returns.
+    /// The local disk is gone under a Primary: every client gets its error now; buffers stay until
+    /// I/O returns.
     pub(super) fn fail_everything(&mut self) {
         let stuck: Vec<u64> = std::mem::take(&mut self.writes.parked)
             .into_iter()
