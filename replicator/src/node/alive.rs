@@ -37,6 +37,11 @@ impl Node {
         }
     }
 
+    /// When the oldest write or flush was sent that the peer has not answered.
+    fn oldest_unanswered(&mut self) -> Option<Moment> {
+        self.writes.oldest_sent().into_iter().chain(self.pairs.oldest_sent()).min()
+    }
+
     fn expects_answer(&mut self) -> bool {
         self.writes.oldest_sent().is_some() || !self.pairs.is_quiet() || self.sync_waits()
     }
@@ -54,10 +59,10 @@ impl Node {
         }
         let net = self.settings.net;
         if net.ko_count > 0
-            && let Some(sent) = self.writes.oldest_sent()
+            && let Some(sent) = self.oldest_unanswered()
             && self.now.since(sent) >= net.timeout * net.ko_count
         {
-            self.drop_session("a write was not done within ko-count x timeout");
+            self.drop_session("a write or flush was not done within ko-count x timeout");
             return;
         }
         let busy = self.expects_answer();

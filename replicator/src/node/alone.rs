@@ -38,7 +38,8 @@ impl Node {
             return false;
         }
         let Some(disk) = self.replica.attached() else { return true };
-        if !disk.superblock.flags.peer_may_hold_current {
+        // Connected again: what is answered now is not answered alone, and the bits of it are known to both.
+        if !disk.superblock.flags.peer_may_hold_current || self.peer.has_disk() {
             return true;
         }
         if self.peer.is_frozen() {
@@ -54,6 +55,9 @@ impl Node {
     }
 
     pub(super) fn alone_flushed(&mut self) {
+        if !self.generation_pending {
+            return;
+        }
         let drawn = self.entropy.generation();
         self.persist_superblock(
             |superblock| {

@@ -3,11 +3,14 @@
 use super::Node;
 use super::peer::Intent;
 use super::persist::Then;
+use super::promote::RoleChange;
 use super::replica::{Attached, Replica, found_at_attach};
 use super::route::AfterFlush;
-use crate::event::{DiskImage, Event, Level, Output};
+use crate::block_set::BlockSet;
+use crate::event::{DiskImage, Event, Level, Output, Refusal, RefusalClass};
 use crate::message::Message;
 use crate::state::{DiskState, Role};
+use crate::timers::Timer;
 use metadata::hot_extents::HotExtents;
 use metadata::units::device_blocks;
 
@@ -70,8 +73,14 @@ impl Node {
     }
 
     pub(super) fn attached(&mut self) {
-        let Replica::Attaching(disk) = std::mem::take(&mut self.replica) else { return };
-        self.replica = Replica::Attached(disk);
+        self.replica = match std::mem::take(&mut self.replica) {
+            Replica::Attaching(disk) => Replica::Attached(disk),
+            // It failed meanwhile.
+            other @ (Replica::Diskless | Replica::Failed(_) | Replica::Attached(_)) => {
+                self.replica = other;
+                return;
+            }
+        };
         let state = self.replica.state();
         self.disk_changed(DiskState::Attaching, state, "its metadata say so");
         if self.leaving.is_none() && matches!(self.peer.intent, Intent::Waiting) {
@@ -82,6 +91,9 @@ impl Node {
 
     /// The disk is given up. What it holds counts for nothing until it is attached again; a Primary cannot serve.
     pub(super) fn disk_failed(&mut self, what: &str, errno: i32) {
+        if self.replica.is_gone() {
+            return;
+        }
         let old = self.replica.state();
         self.replica = match std::mem::take(&mut self.replica) {
             Replica::Attached(disk) | Replica::Attaching(disk) | Replica::Failed(disk) => {
@@ -89,9 +101,6 @@ impl Node {
             }
             Replica::Diskless => Replica::Diskless,
         };
-        if old <= DiskState::Failed {
-            return;
-        }
         let reason = format!("a {what} failed with error {errno}");
         self.disk_changed(old, DiskState::Failed, &reason);
         self.disk_changed(DiskState::Failed, DiskState::Diskless, "it is given up");
@@ -104,10 +113,38 @@ impl Node {
         );
         self.wish(Output::CloseDisk);
         self.sync_stop();
+        self.unflushed = BlockSet::default();
+        self.pairs.forget_unflushed();
+        self.timers.stop(Timer::Flush);
+        self.generation_pending = false;
         if self.role == Role::Primary {
             self.fail_everything();
         }
+        self.role_change_without_disk();
         self.send_state();
+        // A handshake may have waited for the generation; a connection for the attachment.
+        self.send_data_when_settled();
+        if matches!(self.peer.intent, Intent::Waiting) && self.leaving.is_none() {
+            self.connect();
+        }
+    }
+
+    /// No change of role can go on without the disk; each is answered.
+    fn role_change_without_disk(&mut self) {
+        match self.role_change {
+            RoleChange::None | RoleChange::FlushingBoth { .. } => {}
+            RoleChange::AfterHandshake { command, .. }
+            | RoleChange::Asked { command, .. }
+            | RoleChange::Quieting { command, .. }
+            | RoleChange::Flushing { command, .. }
+            | RoleChange::Marking { command, .. } => {
+                let text = format!("the disk of {} failed", self.settings.my_name());
+                let refusal = Refusal { class: RefusalClass::NoGoodData, text };
+                self.role_change_ends(command, Err(refusal));
+            }
+            RoleChange::Draining { .. } => self.demote_when_quiet(),
+            RoleChange::Unmarking { .. } => self.demote_failed("the local disk failed"),
+        }
     }
 
     /// Tells the peer, if it is connected, what this node is now.

@@ -23,6 +23,15 @@ impl Node {
             );
             return;
         }
+        let goes_on = match command {
+            Command::Connect { .. } | Command::Primary { .. } => true,
+            Command::Disconnect | Command::Secondary | Command::Down | Command::Status => false,
+        };
+        if goes_on && self.leaving.is_some() {
+            let text = "the resource is being taken down; run 'blkrep up' when it is".into();
+            self.answer(id, Err(state(text)));
+            return;
+        }
         match command {
             Command::Connect { discard_my_data } => {
                 let result = self.connect_asked(discard_my_data);

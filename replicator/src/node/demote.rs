@@ -6,7 +6,7 @@ use super::persist::Then;
 use super::promote::{RoleChange, state};
 use crate::event::{Event, Output};
 use crate::ids::CommandId;
-use crate::state::{DiskState, Role};
+use crate::state::Role;
 
 impl Node {
     pub(super) fn demote(&mut self, command: CommandId) {
@@ -46,7 +46,7 @@ impl Node {
             return;
         }
         self.role_change = RoleChange::FlushingBoth { command };
-        if self.replica.state() <= DiskState::Failed {
+        if self.replica.is_gone() {
             self.demoted_diskless(command);
             return;
         }
@@ -74,7 +74,9 @@ impl Node {
     }
 
     pub(super) fn demote_failed(&mut self, why: &str) {
-        if let RoleChange::FlushingBoth { command } = self.role_change {
+        if let RoleChange::FlushingBoth { command } | RoleChange::Unmarking { command } =
+            self.role_change
+        {
             self.become_secondary();
             let text = format!("demoted, but not cleanly: {why}; its data count as crashed");
             self.role_change_ends(command, Err(state(text)));

@@ -47,6 +47,7 @@ struct Pair {
     unflushed: BlockSet,
     to_clear: BlockSet,
     waiters: Vec<Waiter>,
+    sent: Moment,
 }
 
 /// All pairs, and what the next one will seal.
@@ -90,6 +91,17 @@ impl Pairs {
         for pair in &mut self.open {
             pair.to_clear = BlockSet::default();
         }
+    }
+
+    /// When the oldest flush was sent that the peer has not answered.
+    pub(super) fn oldest_sent(&self) -> Option<Moment> {
+        self.open.iter().find(|pair| pair.peer == Half::UnderWay).map(|pair| pair.sent)
+    }
+
+    /// The disk is gone: nothing is left to be flushed.
+    pub(super) fn forget_unflushed(&mut self) {
+        self.forget_clears();
+        self.oldest_unflushed = None;
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -136,6 +148,7 @@ impl Node {
             unflushed,
             to_clear,
             waiters,
+            sent: self.now,
         });
     }
 
@@ -161,11 +174,14 @@ impl Node {
     }
 
     pub(super) fn flush_done_received(&mut self, number: u64) {
+        let last_number = self.pairs.last_number;
         match self.pair_mut(number) {
             Some(pair) if pair.peer == Half::UnderWay => {
                 pair.peer = Half::Done;
                 self.pair_check(number);
             }
+            // Of a pair that ended with the own disk: the answer was on its way.
+            Some(_) | None if number <= last_number => {}
             Some(_) | None => self.drop_session("the peer answered a flush that was not sent"),
         }
     }
@@ -185,6 +201,12 @@ impl Node {
             (Half::UnderWay | Half::Missing, _) | (Half::Done, Half::UnderWay) => return,
         };
         let answers = !pair.waiters.is_empty();
+        if alone && answers && self.peer.has_disk() {
+            // The peer is back, and its disk has not flushed what it holds: once more, on both.
+            let Some(pair) = self.pairs.open.remove(index) else { return };
+            self.pair_begin(pair.waiters);
+            return;
+        }
         if alone && answers {
             let waiters = pair.waiters.clone();
             if self.must_not_answer_on_old_generation(&waiters) && !self.begin_alone() {
@@ -299,8 +321,8 @@ impl Node {
     /// One unasked pair at a time, while writes go on.
     pub(super) fn flush_unasked(&mut self) {
         let nothing = self.unflushed.is_empty() && self.pairs.to_clear.is_empty();
-        if !nothing && self.pairs.open.is_empty() && self.peer.has_disk() && !self.peer.is_frozen()
-        {
+        let usable = self.replica.attached().is_some() && !self.peer.is_frozen();
+        if !nothing && usable && self.pairs.open.is_empty() {
             self.pair_begin(Vec::new());
         }
     }

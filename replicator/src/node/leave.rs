@@ -8,7 +8,7 @@ use super::route::AfterFlush;
 use crate::event::Output;
 use crate::ids::CommandId;
 use crate::message::{Message, RefusalCode, RefusalMessage};
-use crate::state::{DiskState, Role};
+use crate::state::Role;
 
 impl Node {
     pub(super) fn disconnect(&mut self, command: CommandId) {
@@ -49,7 +49,7 @@ impl Node {
         if self.leaving.is_none() || self.guest.is_busy() || !self.persist.is_idle() {
             return;
         }
-        if self.replica.state() <= DiskState::Failed {
+        if self.replica.is_gone() {
             self.left();
         } else if self.replica.attached().is_some() && !self.leave_begun {
             self.leave_begun = true;

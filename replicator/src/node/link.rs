@@ -74,9 +74,10 @@ impl Node {
             }
             Intent::Connect => {}
         }
-        if self.peer.candidates.len() >= CANDIDATES_MAX {
-            let oldest = self.peer.candidates.remove(0);
-            self.wish(Output::CloseLink { link: oldest.link, how: CloseHow::Abort });
+        if self.peer.candidates.len() >= CANDIDATES_MAX && origin == LinkOrigin::Accepted {
+            // Strangers cannot push anybody out; they themselves are given up when their time is over.
+            self.wish(Output::CloseLink { link, how: CloseHow::Abort });
+            return;
         }
         let hello = Hello {
             version_min: PROTOCOL_VERSION_MIN,
@@ -124,6 +125,10 @@ impl Node {
         if let Some(index) =
             self.peer.candidates.iter().position(|candidate| candidate.link == link)
         {
+            // Nobody who has not proved anything may occupy a buffer.
+            if let Some(payload) = payload {
+                self.wish(Output::Release(payload.buffer));
+            }
             self.candidate_received(index, message);
             return;
         }

@@ -34,6 +34,7 @@ pub(super) enum RoleChange {
     Flushing {
         command: CommandId,
         force: bool,
+        attempt: u64,
     },
     /// Promotion: the mark is on its way to the disk.
     Marking {
@@ -186,9 +187,20 @@ impl Node {
 
     /// A handshake has ended well under a promotion.
     pub(super) fn role_change_with_peer(&mut self) {
-        if let RoleChange::AfterHandshake { command, force } = self.role_change {
-            self.role_change = RoleChange::None;
-            self.promote(command, force);
+        match self.role_change {
+            // Begun without the peer, or before it was known: now the peer must be asked (G4).
+            RoleChange::AfterHandshake { command, force }
+            | RoleChange::Quieting { command, force }
+            | RoleChange::Flushing { command, force, .. } => {
+                self.role_change = RoleChange::None;
+                self.promote(command, force);
+            }
+            RoleChange::None
+            | RoleChange::Asked { .. }
+            | RoleChange::Marking { .. }
+            | RoleChange::Draining { .. }
+            | RoleChange::FlushingBoth { .. }
+            | RoleChange::Unmarking { .. } => {}
         }
     }
 
@@ -201,13 +213,18 @@ impl Node {
     pub(super) fn promote_when_quiet(&mut self) {
         let RoleChange::Quieting { command, force } = self.role_change else { return };
         if !self.guest.is_busy() {
-            self.role_change = RoleChange::Flushing { command, force };
-            self.flush_then(AfterFlush::Promote);
+            self.promotion_attempts += 1;
+            let attempt = self.promotion_attempts;
+            self.role_change = RoleChange::Flushing { command, force, attempt };
+            self.flush_then(AfterFlush::Promote { attempt });
         }
     }
 
-    pub(super) fn promote_flushed(&mut self) {
-        let RoleChange::Flushing { command, force } = self.role_change else { return };
+    pub(super) fn promote_flushed(&mut self, flushed: u64) {
+        let RoleChange::Flushing { command, force, attempt } = self.role_change else { return };
+        if attempt != flushed {
+            return;
+        }
         let usable = self.replica.attached().is_some();
         if !usable || (self.replica.state() != DiskState::UpToDate && !force) {
             let refusal = Refusal {

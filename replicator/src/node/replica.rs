@@ -3,11 +3,11 @@
 use crate::event::DiskImage;
 use crate::state::DiskState;
 use metadata::activity_log::{Replay, replay};
-use metadata::bitmap::Bitmap;
+use metadata::bitmap::{Bitmap, page_count_for};
 use metadata::hot_extents::HotExtents;
 use metadata::layout::Layout;
 use metadata::superblock::Superblock;
-use metadata::units::{BlockRange, EXTENT_BLOCKS};
+use metadata::units::{BlockRange, EXTENT_BLOCKS, PAGE_BYTES};
 
 /// What an attached disk has.
 #[derive(Debug)]
@@ -41,6 +41,14 @@ impl Replica {
             Self::Diskless | Self::Failed(_) => DiskState::Diskless,
             Self::Attaching(_) => DiskState::Attaching,
             Self::Attached(disk) => disk.state(),
+        }
+    }
+
+    /// True when there is none, or none any more.
+    pub(super) const fn is_gone(&self) -> bool {
+        match self {
+            Self::Diskless | Self::Failed(_) => true,
+            Self::Attaching(_) | Self::Attached(_) => false,
         }
     }
 
@@ -106,7 +114,10 @@ pub(super) fn found_at_attach(image: &DiskImage, blocks: u64) -> Found {
     let superblock = &image.superblock;
     let owner = superblock.identity();
     let mut notices = Vec::new();
-    let mut bitmap = match Bitmap::load(&image.bitmap, blocks, &owner) {
+    // The layout has room for the whole disk; a device that was agreed to be smaller uses the first pages.
+    let used_bytes = page_count_for(blocks) as usize * PAGE_BYTES;
+    let pages = image.bitmap.get(..used_bytes).unwrap_or(&image.bitmap);
+    let mut bitmap = match Bitmap::load(pages, blocks, &owner) {
         Ok(bitmap)
             if superblock.flags.bitmap_clean && bitmap.digest() != superblock.bitmap_digest =>
         {

@@ -4,7 +4,6 @@ use super::Node;
 use super::persist::Then;
 use crate::event::{ClientError, IoOutcome, Output};
 use crate::ids::{BufferId, IoId, LinkId, RequestId};
-use crate::state::DiskState;
 
 /// What an I/O was for.
 #[derive(Debug)]
@@ -38,8 +37,11 @@ pub(super) enum AfterFlush {
     Alone,
     /// The source's identifier of a resync (D9).
     SyncStart(LinkId),
-    /// The promotion (D8).
-    Promote,
+    /// The promotion (D8); a flush of an earlier attempt does not count.
+    Promote {
+        /// Which attempt.
+        attempt: u64,
+    },
     /// The target's report that nothing is left (D9).
     NoneLeft(LinkId),
     /// The clean detach.
@@ -84,7 +86,7 @@ impl Node {
             AfterFlush::Attach => self.attach_flushed(),
             AfterFlush::Alone => self.alone_flushed(),
             AfterFlush::SyncStart(link) => self.source_flushed(link),
-            AfterFlush::Promote => self.promote_flushed(),
+            AfterFlush::Promote { attempt } => self.promote_flushed(attempt),
             AfterFlush::NoneLeft(link) => self.none_left_flushed(link),
             AfterFlush::Leave => self.leave_flushed(),
         }
@@ -92,11 +94,7 @@ impl Node {
 
     /// The disk does not serve any more: everything that clients want ends with an error.
     pub(super) fn fail_request(&mut self, request: RequestId) {
-        let error = if self.replica.state() <= DiskState::Failed {
-            ClientError::Io
-        } else {
-            ClientError::Shutdown
-        };
+        let error = if self.replica.is_gone() { ClientError::Io } else { ClientError::Shutdown };
         self.wish(Output::Reply { request, result: Err(error) });
     }
 }

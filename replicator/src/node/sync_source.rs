@@ -40,6 +40,10 @@ impl Node {
     pub(super) fn sync_request_received(&mut self, number: u64, range: ByteRange) {
         let size_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
         let Sync::Source(source) = &mut self.sync else {
+            if self.replica.attached().is_none() {
+                // On its way when the disk failed.
+                return;
+            }
             self.drop_session("a resync request came out of turn");
             return;
         };
@@ -132,6 +136,9 @@ impl Node {
     /// The target has it: others may write there, and the bits fall with the next pair of flushes.
     pub(super) fn sync_written_received(&mut self, number: u64) {
         let size_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
+        if self.replica.attached().is_none() {
+            return;
+        }
         let Some(range) = source_forget(&mut self.sync, number) else {
             self.drop_session("the peer acknowledged a resync block that was not sent");
             return;

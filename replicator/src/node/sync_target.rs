@@ -130,6 +130,10 @@ impl Node {
     pub(super) fn sync_data_received(&mut self, number: u64, range: ByteRange, payload: Payload) {
         let Sync::Target(target) = &mut self.sync else {
             self.wish(Output::Release(payload.buffer));
+            if self.replica.attached().is_none() {
+                // On its way when the disk failed.
+                return;
+            }
             self.drop_session("resync data came out of turn");
             return;
         };

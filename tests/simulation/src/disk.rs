@@ -91,9 +91,11 @@ impl DataDisk {
         self.completed
     }
 
-    /// True when the ticket is an I/O under way that writes data.
+    /// True when the ticket is a write or a flush under way.
     pub(crate) fn is_write(&self, ticket: u64) -> bool {
-        self.in_flight.get(&ticket).is_some_and(|flight| matches!(flight.work, Work::Write { .. }))
+        self.in_flight
+            .get(&ticket)
+            .is_some_and(|flight| matches!(flight.work, Work::Write { .. } | Work::Flush { .. }))
     }
 
     /// Ends an I/O and applies its effect; none when a power cut has ended it already.

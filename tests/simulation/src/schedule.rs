@@ -61,6 +61,11 @@ impl World {
         assert!(self.wait_for_client(host), "no answer to a flush: {:?}", self.violation());
     }
 
+    /// Asks for a flush through the client of `host` and does not wait for the answer.
+    pub fn begin_flush(&mut self, host: usize) {
+        self.client_flushes(host);
+    }
+
     /// Waits until every request of the client is answered.
     pub fn wait_for_client(&mut self, host: usize) -> bool {
         self.run_until(LONG_US, |world| world.hosts[host].client.open_count() == 0)

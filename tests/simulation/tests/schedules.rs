@@ -248,3 +248,32 @@ fn r22_the_victim_of_a_split_brain_may_be_told_before_or_after_the_survivor() {
         assert_eq!([0, 1].map(|host| world.sector(host, SECTORS.start)), [kept; 2]);
     }
 }
+
+#[test]
+fn a_flush_in_flight_at_the_loss_begins_no_generation_when_the_peer_is_back_before_it_ends() {
+    for seed in 0..20 {
+        let mut world = World::calm_pair(seed);
+        world.run_for(50_000);
+        world.write(0, SECTORS);
+        world.flush(0);
+        world.stick_writes(0, true);
+        world.begin_flush(0);
+        world.run_for(2_000);
+        cut_and_wait(&mut world);
+        reconnect(&mut world);
+        let again = world.run_until(TIMEOUT_US, |world| {
+            world.status(0).is_some_and(|s| s.connection == ConnectionState::Connected)
+        });
+        assert!(again, "seed {seed}: {:?}", world.violation());
+        world.run_for(200_000);
+        world.stick_writes(0, false);
+        assert!(world.wait_for_client(0), "seed {seed}");
+        world.run_for(200_000);
+        let stamp = world.write(0, SECTORS);
+        world.cut_power(0);
+        world.bring_up(0);
+        assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
+        let found = [0, 1].map(|host| world.sector(host, SECTORS.start));
+        assert_eq!(found, [stamp; 2], "seed {seed}: the survivor's write is gone");
+    }
+}
