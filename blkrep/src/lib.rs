@@ -7,5 +7,6 @@ pub mod create_md;
 pub mod daemon;
 pub mod dataplane;
 pub mod demo;
+pub mod read_md;
 pub mod render;
 pub mod ring;

@@ -10,7 +10,7 @@ mod name;
 use thiserror::Error;
 
 pub use self::choose::{ChooseError, choose};
-pub use self::flags::Flags;
+pub use self::flags::{FLAG_NAMES, Flags};
 pub use self::name::{NameError, RESOURCE_NAME_BYTES_MAX, ResourceName};
 use crate::generations::Generations;
 use crate::layout::LogGeometry;

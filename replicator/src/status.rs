@@ -2,6 +2,7 @@
 
 use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
 use metadata::generations::Generations;
+use metadata::superblock::Flags;
 use std::time::Duration;
 
 /// Progress of a running resync. Block counts are of 4 KiB.
@@ -93,8 +94,10 @@ pub struct Status {
     pub peer_writes_open: u32,
     /// Local disk I/Os open.
     pub disk_open: u32,
-    /// The generation identifiers.
+    /// The generation identifiers; those of a fresh replica while no disk is known.
     pub generations: Generations,
+    /// The flags of the superblock; none is set while no disk is known.
+    pub flags: Flags,
     /// Counters.
     pub counters: Counters,
 }

@@ -11,6 +11,7 @@ mod disk_fails;
 mod file_system;
 mod flush_reaches_disks;
 mod garbage;
+mod generation_identifiers;
 mod initial_sync;
 mod link_cut;
 mod primary_killed;

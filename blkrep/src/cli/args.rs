@@ -120,6 +120,12 @@ pub enum Verb {
     Dstate(Target),
     /// Print the configuration with all defaults
     Dump(Target),
+    /// Print the generation identifiers and flags, like drbdadm get-gi
+    GetGi(Target),
+    /// Print them with an explanation of each
+    ShowGi(Target),
+    /// Print all metadata of this node's disk, while its daemon is down
+    DumpMd(Target),
     /// Wait until the peer is connected; StandAlone ends the wait with exit code 11
     WaitConnect {
         /// For which.

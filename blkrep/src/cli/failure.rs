@@ -5,6 +5,7 @@ use crate::control::client::ControlError;
 use crate::control::protocol::RefusalKind;
 use crate::create_md::CreateMdError;
 use crate::demo::DemoError;
+use crate::read_md::ReadMdError;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -18,6 +19,24 @@ pub enum Failure {
     /// No metadata were written.
     #[error(transparent)]
     CreateMd(#[from] CreateMdError),
+    /// The metadata were not read.
+    #[error(transparent)]
+    ReadMd(#[from] ReadMdError),
+    /// The metadata are being written.
+    #[error("up: the metadata change while they are read; run 'blkrep down {resource}' first")]
+    IsUp {
+        /// The resource.
+        resource: String,
+    },
+    /// The daemon has no metadata to tell of.
+    #[error(
+        "the daemon has no disk attached, look into its log; to read the disk itself, run \
+         'blkrep down {resource}' first"
+    )]
+    Diskless {
+        /// The resource.
+        resource: String,
+    },
     /// The daemon gave no answer.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -84,6 +103,15 @@ impl Failure {
                 | CreateMdError::Foreign { path: _, what: _, consequence: _ } => 11,
                 CreateMdError::Io { what: _, path: _, source: _ } => 20,
             },
+            Self::ReadMd(error) => match error {
+                ReadMdError::Missing { path: _ }
+                | ReadMdError::WrongType { path: _ }
+                | ReadMdError::NoMetadata { path: _, cause: _, resource: _ }
+                | ReadMdError::Foreign { path: _, found: _, expected: _ }
+                | ReadMdError::Layout { path: _, cause: _ } => 10,
+                ReadMdError::Locked { path: _, holder: _ } => 11,
+                ReadMdError::Io { what: _, path: _, source: _ } => 20,
+            },
             Self::Control(error) => match error {
                 ControlError::NotUp { resource: _ } => 10,
                 ControlError::Unreachable { socket: _, source: _ }
@@ -97,7 +125,9 @@ impl Failure {
                 RefusalKind::NoAnswer => 20,
             },
             Self::WaitTimedOut { state: _, waited: _ } => 5,
-            Self::StandAlone { reason: _ } => 11,
+            Self::StandAlone { reason: _ }
+            | Self::IsUp { resource: _ }
+            | Self::Diskless { resource: _ } => 11,
             Self::Daemon { text: _ }
             | Self::DaemonStays { waited_s: _ }
             | Self::Io { what: _, path: _, source: _ }
@@ -109,6 +139,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::disk_lock::LockHolder;
 
     #[test]
     fn refusals_of_the_daemon_have_the_exit_codes_of_drbd() {
@@ -135,5 +166,21 @@ mod tests {
         let in_use = CreateMdError::InUse { path: path.clone() };
         assert_eq!(Failure::from(in_use).exit_code(), 11);
         assert_eq!(Failure::from(CreateMdError::Missing { path }).exit_code(), 10);
+    }
+
+    #[test]
+    fn metadata_that_cannot_be_read_are_told_apart_from_those_that_may_not() {
+        let path = || PathBuf::from("/dev/sdb");
+        let resource = || "r0".to_owned();
+        let cause = String::new();
+        let none = ReadMdError::NoMetadata { path: path(), cause, resource: resource() };
+        assert_eq!(Failure::from(none).exit_code(), 10);
+        let locked = ReadMdError::Locked { path: path(), holder: LockHolder::Unknown };
+        assert_eq!(Failure::from(locked).exit_code(), 11);
+        let source = io::Error::from(io::ErrorKind::UnexpectedEof);
+        let unreadable = ReadMdError::Io { what: "read", path: path(), source };
+        assert_eq!(Failure::from(unreadable).exit_code(), 20);
+        assert_eq!(Failure::IsUp { resource: resource() }.exit_code(), 11);
+        assert_eq!(Failure::Diskless { resource: resource() }.exit_code(), 11);
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod context;
 mod failure;
+mod inspect;
 mod lifecycle;
 mod show;
 mod wait;
@@ -60,6 +61,15 @@ fn run(context: &Context, verb: Verb) -> u8 {
             each(context, &target.resource, |name| show::word(context, name, words::dstate))
         }
         Verb::Dump(target) => each(context, &target.resource, |name| show::dump(context, name)),
+        Verb::GetGi(target) => {
+            each(context, &target.resource, |name| inspect::get_gi(context, name))
+        }
+        Verb::ShowGi(target) => {
+            each(context, &target.resource, |name| inspect::show_gi(context, name))
+        }
+        Verb::DumpMd(target) => {
+            each(context, &target.resource, |name| inspect::dump_md(context, name))
+        }
         Verb::WaitConnect { target, patience } => each(context, &target.resource, |name| {
             wait::wait(context, name, Goal::Connected, patience.timeout)
         }),

@@ -2,6 +2,7 @@
 //! strings.
 
 use metadata::generations::Generations;
+use metadata::superblock::{FLAG_NAMES, Flags};
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use replicator::status::{Counters, Status, SyncProgress};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub(super) struct StatusWire {
     peer_writes_open: u32,
     disk_open: u32,
     generations: GenerationsWire,
+    /// The names of those that are set.
+    flags: Vec<String>,
     counters: CountersWire,
 }
 
@@ -113,6 +116,7 @@ impl From<Status> for StatusWire {
                 bitmap: hex(status.generations.bitmap),
                 history: status.generations.history.map(hex),
             },
+            flags: set_names(status.flags),
             counters: CountersWire(status.counters),
         }
     }
@@ -156,6 +160,7 @@ impl TryFrom<StatusWire> for Status {
                     identifier(&wire.generations.history[1])?,
                 ],
             },
+            flags: flags(&wire.flags)?,
             counters: wire.counters.0,
         })
     }
@@ -188,6 +193,20 @@ fn named<T: Copy>(
         .filter_map(from_code)
         .find(|state| name(*state) == text)
         .ok_or_else(|| format!("unknown state '{text}'; the daemon has another version"))
+}
+
+fn set_names(flags: Flags) -> Vec<String> {
+    flags.named().into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.into()).collect()
+}
+
+fn flags(names: &[String]) -> Result<Flags, String> {
+    let unknown = |name: &str| format!("unknown flag '{name}'; the daemon has another version");
+    let bit_of = |name: &String| {
+        let bit = FLAG_NAMES.iter().position(|known| known == name);
+        bit.ok_or_else(|| unknown(name)).map(|bit| 1 << bit)
+    };
+    let bits = names.iter().try_fold(0, |bits, name| Ok::<u32, String>(bits | bit_of(name)?))?;
+    Ok(Flags::from_bits(bits).expect("invariant: every name stands for a bit that is known"))
 }
 
 fn identifier(text: &str) -> Result<u64, String> {
@@ -233,6 +252,7 @@ pub(crate) mod tests {
                 bitmap: 0x1234,
                 history: [7, 8],
             },
+            flags: Flags { consistent: true, lost_power: true, ..Flags::default() },
             counters: Counters {
                 client_written_bytes: 11 << 10,
                 client_read_bytes: 12 << 10,
@@ -256,6 +276,14 @@ pub(crate) mod tests {
         let wire: StatusWire = serde_json::from_str(&json).unwrap();
         assert_eq!(Status::try_from(wire).unwrap(), sample());
         assert!(json.contains("\"current\":\"FEDCBA9876543211\""), "{json}");
+    }
+
+    #[test]
+    fn flags_travel_by_name_and_an_unknown_one_is_an_error() {
+        let mut wire = StatusWire::from(sample());
+        assert_eq!(wire.flags, ["consistent", "lost-power"]);
+        wire.flags.push("enchanted".to_owned());
+        assert!(Status::try_from(wire).unwrap_err().contains("unknown flag 'enchanted'"));
     }
 
     #[test]

@@ -36,7 +36,19 @@ impl fmt::Display for LockHolder {
 /// # Errors
 /// Who holds it.
 pub(super) fn lock(fd: &OwnedFd) -> Result<(), LockHolder> {
-    match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+    try_lock(fd, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Locks the open file against writers; others may read it at the same time.
+///
+/// # Errors
+/// The writer that holds it.
+pub(crate) fn lock_to_read(fd: &OwnedFd) -> Result<(), LockHolder> {
+    try_lock(fd, FlockOperation::NonBlockingLockShared)
+}
+
+fn try_lock(fd: &OwnedFd, operation: FlockOperation) -> Result<(), LockHolder> {
+    match rustix::fs::flock(fd, operation) {
         Ok(()) => Ok(()),
         Err(Errno::AGAIN) => Err(holder(fd)),
         Err(errno) => Err(LockHolder::Impossible(errno)),

@@ -37,6 +37,22 @@ pub struct Flags {
 /// Number of flags: bits from 0 up, in the order of the fields.
 const FLAG_COUNT: u32 = 11;
 
+/// The names of the flags in the order of their bits, as `docs/format.md` has them. The first seven
+/// are DRBD's, in the order in which `drbdmeta get-gi` prints them.
+pub const FLAG_NAMES: [&str; FLAG_COUNT as usize] = [
+    "consistent",
+    "was-up-to-date",
+    "primary",
+    "connected",
+    "full-sync",
+    "peer-outdated",
+    "crashed-primary",
+    "lost-power",
+    "peer-may-hold-current",
+    "bitmap-covers-history",
+    "bitmap-clean",
+];
+
 impl Flags {
     /// The bits on the disk: the first field is bit 0.
     #[must_use]
@@ -91,6 +107,13 @@ impl Flags {
             bitmap_clean: flag(10),
         })
     }
+
+    /// Each flag by its name, in the order of [`FLAG_NAMES`].
+    #[must_use]
+    pub fn named(self) -> [(&'static str, bool); FLAG_NAMES.len()] {
+        let bits = self.to_bits();
+        std::array::from_fn(|bit| (FLAG_NAMES[bit], bits >> bit & 1 == 1))
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +132,16 @@ mod tests {
         assert_eq!(Flags { consistent: true, ..Flags::default() }.to_bits(), 1);
         assert_eq!(Flags { crashed_primary: true, ..Flags::default() }.to_bits(), 1 << 6);
         assert_eq!(Flags { bitmap_clean: true, ..Flags::default() }.to_bits(), 1 << 10);
+    }
+
+    #[test]
+    fn every_flag_goes_by_the_name_that_the_format_gives_its_bit() {
+        let format = include_str!("../../../docs/format.md");
+        for (bit, name) in FLAG_NAMES.iter().enumerate() {
+            assert!(format.contains(&format!("\n| {bit} | {name} | ")), "bit {bit}: {name}");
+            let alone = Flags::from_bits(1 << bit).map(Flags::named).unwrap();
+            assert!(alone.iter().all(|(found, is_set)| *is_set == (found == name)), "{alone:?}");
+        }
     }
 
     #[test]

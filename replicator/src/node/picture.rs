@@ -4,6 +4,7 @@ use super::{Node, Sync};
 use crate::ids::Moment;
 use crate::status::{Status, SyncProgress};
 use metadata::generations::Generations;
+use metadata::superblock::Flags;
 use metadata::units::BLOCK_BYTES;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ impl Node {
             disk_open: count(self.ios.len()),
             generations: disk
                 .map_or_else(Generations::just_created, |disk| disk.superblock.generations),
+            flags: disk.map_or_else(Flags::default, |disk| disk.superblock.flags),
             counters: self.counters,
         }
     }
