@@ -1,4 +1,5 @@
-//! The daemon of one resource: the data plane on its thread, the control room on this one, signals, readiness.
+//! The daemon of one resource: the data plane on its thread, the control room on this one, signals,
+//! readiness.
 
 use crate::control::server;
 use crate::dataplane::handle::Handle;
@@ -103,7 +104,8 @@ async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
     outcome.context("the data path failed")
 }
 
-/// Clients first, then the role, then everything; a second signal or too long a wait ends it at once.
+/// Clients first, then the role, then everything; a second signal or too long a wait ends it at
+/// once.
 async fn end_in_order(
     handle: &Handle,
     ended: &mut oneshot::Receiver<io::Result<()>>,
@@ -150,7 +152,8 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// What a part of the kernel's write-back path needs (rule D14). None of it is fatal: tests run without privileges.
+/// What a part of the kernel's write-back path needs (rule D14). None of it is fatal: tests run
+/// without privileges.
 fn prepare_process() {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -168,8 +171,8 @@ fn prepare_process() {
     }
 }
 
-/// Keeps what was touched in memory: a page that must be read back from a disk could wait for this very process. Only
-/// where the limit is infinite, since otherwise a later allocation would fail.
+/// Keeps what was touched in memory: a page that must be read back from a disk could wait for this
+/// very process. Only where the limit is infinite, since otherwise a later allocation would fail.
 fn lock_memory() -> rustix::io::Result<()> {
     if getrlimit(Resource::Memlock).maximum.is_some() {
         return Err(rustix::io::Errno::PERM);

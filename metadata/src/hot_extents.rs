@@ -1,5 +1,5 @@
-//! The activity log in memory: which extents are hot, which slot each one has, and what the next transaction changes
-//! (rules D1 and D5).
+//! The activity log in memory: which extents are hot, which slot each one has, and what the next
+//! transaction changes (rules D1 and D5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,10 +20,10 @@ struct Hot {
 
 /// The hot extents. Invariant: an extent has at most one slot, a slot at most one extent.
 ///
-/// A caller that wants to write takes all extents of the write at once: with [`HotExtents::touch`] if they are
-/// hot already, else with [`HotExtents::reserve`], and then waits until [`HotExtents::is_hot`]. It gives them back
-/// with [`HotExtents::release`]. One transaction is under way at a time; what is reserved meanwhile goes together
-/// into the next one.
+/// A caller that wants to write takes all extents of the write at once: with [`HotExtents::touch`]
+/// if they are hot already, else with [`HotExtents::reserve`], and then waits until
+/// [`HotExtents::is_hot`]. It gives them back with [`HotExtents::release`]. One transaction is
+/// under way at a time; what is reserved meanwhile goes together into the next one.
 #[derive(Debug)]
 pub struct HotExtents {
     log: LogGeometry,
@@ -59,7 +59,8 @@ impl HotExtents {
         }
     }
 
-    /// Takes the extents `first..=last` if every one is hot on stable storage: no metadata I/O is needed.
+    /// Takes the extents `first..=last` if every one is hot on stable storage: no metadata I/O is
+    /// needed.
     #[must_use]
     pub fn touch(&mut self, first: u32, last: u32) -> bool {
         let hot = self.is_hot(first, last);
@@ -75,9 +76,9 @@ impl HotExtents {
         (first..=last).all(|extent| self.extents.get(&extent).is_some_and(|hot| !hot.cold))
     }
 
-    /// Takes the extents `first..=last` all at once, giving slots to those that have none: free ones, else those of
-    /// idle extents that `may_leave` lets go, the longest idle first (rule D5). False, and nothing is taken, when
-    /// there are not enough, or the next transaction is full.
+    /// Takes the extents `first..=last` all at once, giving slots to those that have none: free
+    /// ones, else those of idle extents that `may_leave` lets go, the longest idle first (rule D5).
+    /// False, and nothing is taken, when there are not enough, or the next transaction is full.
     #[must_use]
     pub fn reserve(&mut self, first: u32, last: u32, may_leave: impl Fn(u32) -> bool) -> bool {
         let missing: Vec<u32> =
@@ -109,8 +110,9 @@ impl HotExtents {
         true
     }
 
-    /// Lets idle extents go that were last used before `before`, as far as the next transaction has room: they leave
-    /// with a transaction that is written anyway, so that a crash marks little (rule D5).
+    /// Lets idle extents go that were last used before `before`, as far as the next transaction has
+    /// room: they leave with a transaction that is written anyway, so that a crash marks little
+    /// (rule D5).
     pub fn retire(&mut self, before: u64, may_leave: impl Fn(u32) -> bool) {
         let room = UPDATES_MAX - self.changed.len();
         let old: Vec<u32> = self
@@ -146,8 +148,9 @@ impl HotExtents {
         self.under_way.is_none() && !self.changed.is_empty()
     }
 
-    /// The next transaction, with everything that waits, and the extents that leave with it: their bits must be
-    /// durable before the transaction is (rule D5). When it is durable, [`HotExtents::transaction_durable`] is called.
+    /// The next transaction, with everything that waits, and the extents that leave with it: their
+    /// bits must be durable before the transaction is (rule D5). When it is durable,
+    /// [`HotExtents::transaction_durable`] is called.
     ///
     /// # Panics
     /// When one is under way.

@@ -1,4 +1,5 @@
-//! Bytes, blocks and extents as types, and the rounding between them (rule D7: set outwards, clear inwards).
+//! Bytes, blocks and extents as types, and the rounding between them (rule D7: set outwards, clear
+//! inwards).
 
 /// Bytes that one bit of the bitmap stands for (DRBD manual: 4 KiB per bit).
 pub const BLOCK_BYTES: u64 = 4096;
@@ -9,7 +10,8 @@ pub const EXTENT_BLOCKS: u64 = EXTENT_BYTES / BLOCK_BYTES;
 /// Bytes of one metadata page; every metadata write is a whole number of pages.
 pub const PAGE_BYTES: usize = 4096;
 
-/// A non-empty run of bytes in the data area. Invariant: `bytes > 0`, `start + bytes` does not overflow.
+/// A non-empty run of bytes in the data area. Invariant: `bytes > 0`, `start + bytes` does not
+/// overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteRange {
     start: u64,
@@ -60,8 +62,9 @@ impl ByteRange {
         BlockRange { first, count: last - first + 1 }
     }
 
-    /// Every block that lies wholly inside: rounding inwards, for *clearing* bits (D7). A last block of the
-    /// device that is shorter than 4 KiB counts as whole when the range reaches `device_bytes`.
+    /// Every block that lies wholly inside: rounding inwards, for *clearing* bits (D7). A last
+    /// block of the device that is shorter than 4 KiB counts as whole when the range reaches
+    /// `device_bytes`.
     #[must_use]
     pub fn blocks_covered(self, device_bytes: u64) -> Option<BlockRange> {
         let first = self.start.div_ceil(BLOCK_BYTES);

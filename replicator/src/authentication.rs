@@ -1,4 +1,5 @@
-//! Proof that the peer knows the shared secret (DESIGN 7): HMAC-SHA-256 over both greetings and who speaks.
+//! Proof that the peer knows the shared secret (DESIGN 7): HMAC-SHA-256 over both greetings and who
+//! speaks.
 
 use crate::ids::NodeIndex;
 use crate::message::{Hello, Message, PROOF_BYTES};
@@ -6,8 +7,8 @@ use crate::wire;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-/// What a node that knows `secret` answers in this handshake. Both nonces, both names and the speaker are covered,
-/// so a proof can neither be replayed nor sent back to where it came from.
+/// What a node that knows `secret` answers in this handshake. Both nonces, both names and the
+/// speaker are covered, so a proof can neither be replayed nor sent back to where it came from.
 pub(crate) fn proof(
     secret: &[u8],
     speaker: NodeIndex,

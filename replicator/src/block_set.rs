@@ -1,11 +1,13 @@
-//! A sparse set of 4 KiB blocks: what is written and not yet flushed (D4), what may be cleared after a flush (D7).
+//! A sparse set of 4 KiB blocks: what is written and not yet flushed (D4), what may be cleared
+//! after a flush (D7).
 
 use metadata::units::{BlockRange, EXTENT_BLOCKS};
 use std::collections::BTreeMap;
 
 const WORDS: usize = EXTENT_BLOCKS.div_ceil(64) as usize;
 
-/// 128 bytes per 4 MiB extent that has a block in it; no allocation for a further block of the same extent.
+/// 128 bytes per 4 MiB extent that has a block in it; no allocation for a further block of the same
+/// extent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BlockSet {
     extents: BTreeMap<u64, Box<[u64; WORDS]>>,

@@ -1,4 +1,5 @@
-//! Random numbers from a seed that comes in from outside: nonces and identifiers, reproducible in the simulator.
+//! Random numbers from a seed that comes in from outside: nonces and identifiers, reproducible in
+//! the simulator.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -24,7 +25,8 @@ impl Entropy {
         mac.finalize().into_bytes().into()
     }
 
-    /// A fresh identifier of a generation: never a special value (0, 4), bit 0 clear (drbd-facts 1.1).
+    /// A fresh identifier of a generation: never a special value (0, 4), bit 0 clear (drbd-facts
+    /// 1.1).
     pub(crate) fn generation(&mut self) -> u64 {
         loop {
             let bytes = self.bytes();

@@ -1,11 +1,14 @@
-//! The whole contract between the engine and the world: what happened (`Input`) and what should happen (`Output`).
+//! The whole contract between the engine and the world: what happened (`Input`) and what should
+//! happen (`Output`).
 //!
-//! The caller feeds one [`Input`] to `Node::handle(now, input)`, carries out every [`Output`] in order, and calls
-//! again with `Input::Timer` when `Node::next_deadline()` has come. An I/O error is an input, not a `Result`.
+//! The caller feeds one [`Input`] to `Node::handle(now, input)`, carries out every [`Output`] in
+//! order, and calls again with `Input::Timer` when `Node::next_deadline()` has come. An I/O error
+//! is an input, not a `Result`.
 //!
-//! Buffers: a buffer that comes in with an input belongs to the engine until it says [`Output::Release`]. The
-//! caller keeps it busy beyond that while an I/O or a send that it was named in is under way. Resync buffers are
-//! lent to the engine by [`Input::SyncBuffer`], at the start and again each time one is free.
+//! Buffers: a buffer that comes in with an input belongs to the engine until it says
+//! [`Output::Release`]. The caller keeps it busy beyond that while an I/O or a send that it was
+//! named in is under way. Resync buffers are lent to the engine by [`Input::SyncBuffer`], at the
+//! start and again each time one is free.
 
 use crate::ids::{BufferId, CommandId, IoId, LinkId, RequestId};
 use crate::message::Message;
@@ -54,8 +57,8 @@ pub enum ClientOp {
         /// The client allows the space to be given back.
         may_unmap: bool,
     },
-    /// The client does not need `range` any more (at most `ZERO_PIECE_BYTES_MAX`). Zeroing where that is cheap on
-    /// both disks, else nothing (D11).
+    /// The client does not need `range` any more (at most `ZERO_PIECE_BYTES_MAX`). Zeroing where
+    /// that is cheap on both disks, else nothing (D11).
     Trim {
         /// What to forget.
         range: ByteRange,
@@ -88,7 +91,8 @@ pub struct DiskImage {
 /// How an I/O ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoOutcome {
-    /// It is completed (not necessarily durable). For a read that asked for it: crc32c of the bytes, else 0.
+    /// It is completed (not necessarily durable). For a read that asked for it: crc32c of the
+    /// bytes, else 0.
     Done {
         /// Checksum of what was read.
         crc32c: u32,
@@ -241,8 +245,8 @@ pub enum ClientError {
     Shutdown,
 }
 
-/// Order in which a frame may leave (rule F17): everything that changes shared state is one FIFO; acknowledgements
-/// and pings may overtake it, resync payloads may fall behind it.
+/// Order in which a frame may leave (rule F17): everything that changes shared state is one FIFO;
+/// acknowledgements and pings may overtake it, resync payloads may fall behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// May overtake everything but its own kind.
@@ -371,7 +375,8 @@ pub enum Output {
         /// Name of the I/O.
         io: IoId,
     },
-    /// Write whole pages of metadata; durable when it completes. Writes are carried out one after the other, in order.
+    /// Write whole pages of metadata; durable when it completes. Writes are carried out one after
+    /// the other, in order.
     MetadataWrite {
         /// Name of the I/O.
         io: IoId,
@@ -409,7 +414,8 @@ pub enum Output {
         /// TRIM does something.
         trim: bool,
     },
-    /// Turn clients away, with this message; clients that are connected stay (a demotion waits for them to go).
+    /// Turn clients away, with this message; clients that are connected stay (a demotion waits for
+    /// them to go).
     CloseExport {
         /// What to tell them.
         message: String,

@@ -1,15 +1,17 @@
 //! Rule G1: which way data flow when two nodes meet. One pure function over two statements.
 //!
-//! The table is DRBD 8.4's (drbd-facts 1.5) with its rule numbers and the lost-message rules 34-37, 51 and 71, and
-//! two departures: (a) with equal identifiers a node that lost power yields to one that did not, (b) a flag says
-//! that the bitmap also covers the youngest history entry, which turns a full sync into a bitmap sync.
+//! The table is DRBD 8.4's (drbd-facts 1.5) with its rule numbers and the lost-message rules 34-37,
+//! 51 and 71, and two departures: (a) with equal identifiers a node that lost power yields to one
+//! that did not, (b) a flag says that the bitmap also covers the youngest history entry, which
+//! turns a full sync into a bitmap sync.
 
 use crate::ids::NodeIndex;
 use crate::message::DataStatement;
 use crate::state::{DiskState, Role};
 use metadata::generations::{Generations, PRIMARY_BIT, same_generation};
 
-/// Distance from a bitmap identifier to the identifier of a resync that began from it (drbd-facts 1.1).
+/// Distance from a bitmap identifier to the identifier of a resync that began from it (drbd-facts
+/// 1.1).
 pub const SYNC_OFFSET: u64 = 0x0001_0000_0000_0000;
 
 /// Which end of a resync this node is.
@@ -53,7 +55,8 @@ pub enum Verdict {
         /// How much.
         amount: Amount,
     },
-    /// Both went on alone. With a common base the union of both bitmaps tells all differences (rule 90).
+    /// Both went on alone. With a common base the union of both bitmaps tells all differences (rule
+    /// 90).
     SplitBrain {
         /// Both bitmaps count against the same generation.
         common_base: bool,
@@ -62,7 +65,8 @@ pub enum Verdict {
     Unrelated,
 }
 
-/// The outcome with its reason, and this node's tuple as it must be corrected first (rules 34 and 71).
+/// The outcome with its reason, and this node's tuple as it must be corrected first (rules 34 and
+/// 71).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
     /// The outcome.
@@ -77,7 +81,8 @@ pub struct Decision {
     arbitrary: bool,
 }
 
-/// What `mine` and `yours` lead to, seen from the first. Mirrored: the peer comes to the mirrored outcome.
+/// What `mine` and `yours` lead to, seen from the first. Mirrored: the peer comes to the mirrored
+/// outcome.
 #[must_use]
 pub fn decide(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> Decision {
     let mut decision = compare(me, mine, yours);
@@ -144,7 +149,8 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
             && same(source.history[0], target.history[1])
     };
     let mut decision = if mine.crashed_primary || yours.crashed_primary {
-        // Whoever was source of a resync may have lost its cache since: the marks decide, whatever the bitmaps.
+        // Whoever was source of a resync may have lost its cache since: the marks decide, whatever
+        // the bitmaps.
         crash_marks(me, mine, yours)
     } else {
         match (identity(s.bitmap) != 0, identity(p.bitmap) != 0) {
@@ -158,7 +164,8 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
         }
     };
     if finished(s, p) {
-        // The target has finished and its confirmation was lost: what it would have caused, done now.
+        // The target has finished and its confirmation was lost: what it would have caused, done
+        // now.
         decision.corrected = retire_bitmap(*s);
     }
     decision
@@ -195,7 +202,8 @@ fn crash_marks(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> De
     decision
 }
 
-/// Rules 50-80: one lies behind the other. The same question is asked from both ends, so the answers mirror.
+/// Rules 50-80: one lies behind the other. The same question is asked from both ends, so the
+/// answers mirror.
 fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
     let (s, p) = (&mine.generations, &yours.generations);
     match (behind(mine, yours), behind(yours, mine)) {
@@ -235,8 +243,8 @@ fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
     plain(Verdict::Unrelated, 110, mine)
 }
 
-/// Is what `behind` has an ancestor of what `ahead` has, and how much must be copied then? With the rule's number as
-/// the node behind sees it.
+/// Is what `behind` has an ancestor of what `ahead` has, and how much must be copied then? With the
+/// rule's number as the node behind sees it.
 fn behind(behind: &DataStatement, ahead: &DataStatement) -> Option<(u16, Amount)> {
     let current = behind.generations.current;
     let newer = &ahead.generations;
@@ -256,8 +264,8 @@ fn started_from(sync_generation: u64, base: u64) -> bool {
     !is_blank(base) && identity(sync_generation) == identity(base.wrapping_add(SYNC_OFFSET))
 }
 
-/// G3: exactly one side gives its changes up. The union of the bitmaps is copied where both count against one base,
-/// everything otherwise.
+/// G3: exactly one side gives its changes up. The union of the bitmaps is copied where both count
+/// against one base, everything otherwise.
 fn resolve_split_brain(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
     let Verdict::SplitBrain { common_base } = decision.verdict else { return };
     let amount = if common_base { Amount::Bitmap } else { Amount::Full };
@@ -270,7 +278,8 @@ fn resolve_split_brain(decision: &mut Decision, mine: &DataStatement, yours: &Da
     decision.split_brain = true;
 }
 
-/// Roles and disk states override an arbitrary direction: a Primary beats a tie-break, a better disk beats both.
+/// Roles and disk states override an arbitrary direction: a Primary beats a tie-break, a better
+/// disk beats both.
 fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
     if mine.disk == DiskState::Diskless || yours.disk == DiskState::Diskless {
         *decision = plain(Verdict::NoSync, decision.rule, mine);
@@ -312,7 +321,8 @@ fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &
     }
 }
 
-/// The end of a resync on the source: the bitmap identifier becomes history (drbd-facts 1.3, rule D9).
+/// The end of a resync on the source: the bitmap identifier becomes history (drbd-facts 1.3, rule
+/// D9).
 #[must_use]
 pub fn retire_bitmap(generations: Generations) -> Generations {
     let mut retired = generations;
@@ -323,8 +333,8 @@ pub fn retire_bitmap(generations: Generations) -> Generations {
     retired
 }
 
-/// A new generation (G2). With the bitmap identifier zero the old current becomes it; else the old current goes to
-/// history and the second value is true: the bitmap now also covers that entry.
+/// A new generation (G2). With the bitmap identifier zero the old current becomes it; else the old
+/// current goes to history and the second value is true: the bitmap now also covers that entry.
 #[must_use]
 pub fn rotate(generations: Generations, new_current: u64) -> (Generations, bool) {
     let mut next = generations;
@@ -341,9 +351,10 @@ pub fn rotate(generations: Generations, new_current: u64) -> (Generations, bool)
     }
 }
 
-/// The source's tuple at the start of a resync: the bitmap identifier becomes the identifier of this resync. What the
-/// peer has now must stay recognisable until it has taken the new one: its current is the bitmap identifier, which
-/// becomes the youngest history entry (rule 71), or it is in the history already and must stay where it is.
+/// The source's tuple at the start of a resync: the bitmap identifier becomes the identifier of
+/// this resync. What the peer has now must stay recognisable until it has taken the new one: its
+/// current is the bitmap identifier, which becomes the youngest history entry (rule 71), or it is
+/// in the history already and must stay where it is.
 #[must_use]
 pub fn begin_sync(generations: Generations, peer_current: u64, drawn: u64) -> Generations {
     let mut begun = generations;

@@ -1,8 +1,10 @@
-//! Names of things that cross the engine's border: requests, I/Os, links, buffers, commands, moments.
+//! Names of things that cross the engine's border: requests, I/Os, links, buffers, commands,
+//! moments.
 
 use std::time::Duration;
 
-/// A client's request (or one piece of a large one), named by the front end; unique while it is open.
+/// A client's request (or one piece of a large one), named by the front end; unique while it is
+/// open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
@@ -10,8 +12,8 @@ pub struct RequestId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IoId(pub u64);
 
-/// One byte stream to something that claims to be the peer, named by the event loop; never used twice, so that
-/// nothing of an old connection can be taken for the new one (rule D15).
+/// One byte stream to something that claims to be the peer, named by the event loop; never used
+/// twice, so that nothing of an old connection can be taken for the new one (rule D15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
@@ -23,7 +25,8 @@ pub struct BufferId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// Which of the two nodes, in the order of the configuration file. Every tie is broken by it (rule G1).
+/// Which of the two nodes, in the order of the configuration file. Every tie is broken by it (rule
+/// G1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeIndex {
     /// The first `[node.NAME]` table of the configuration.
@@ -62,7 +65,8 @@ impl NodeIndex {
     }
 }
 
-/// A moment on the caller's monotonic clock, in microseconds since any fixed point. It never goes back.
+/// A moment on the caller's monotonic clock, in microseconds since any fixed point. It never goes
+/// back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(pub u64);
 

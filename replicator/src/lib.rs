@@ -1,7 +1,9 @@
-//! The replication engine: one deterministic state machine per node, the same in the daemon and in the simulator.
+//! The replication engine: one deterministic state machine per node, the same in the daemon and in
+//! the simulator.
 //!
-//! Pure: no clock, randomness, threads, files or sockets. Time, entropy and everything that happened come in as
-//! arguments of [`node::Node::handle`]; what should happen goes out as [`event::Output`] wishes.
+//! Pure: no clock, randomness, threads, files or sockets. Time, entropy and everything that
+//! happened come in as arguments of [`node::Node::handle`]; what should happen goes out as
+//! [`event::Output`] wishes.
 //!
 //! | to read about | open |
 //! |---|---|

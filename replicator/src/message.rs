@@ -1,4 +1,5 @@
-//! What the two nodes say to each other. The bytes are in `wire`; the order of the handshake in `handshake`.
+//! What the two nodes say to each other. The bytes are in `wire`; the order of the handshake in
+//! `handshake`.
 
 use crate::ids::NodeIndex;
 use crate::settings::PeerWindow;
@@ -108,7 +109,7 @@ pub enum RefusalCode {
     Unrelated,
     /// Both are Primary.
     TwoPrimaries,
-    /// The verdict would overwrite a Primary, or a better disk.
+    /// The verdict would overwrite a Primary.
     Verdict,
 }
 
@@ -145,7 +146,8 @@ pub enum Message {
     Data(DataStatement),
     /// No, and why. The sender closes the link after it.
     Refuse(RefusalMessage),
-    /// A stretch of the sender's bitmap, run-length coded (`metadata::runs`); the last one ends the exchange.
+    /// A stretch of the sender's bitmap, run-length coded (`metadata::runs`); the last one ends the
+    /// exchange.
     Bitmap {
         /// First block of the stretch.
         from_block: u64,
@@ -154,12 +156,14 @@ pub enum Message {
         /// Nothing follows.
         last: bool,
     },
-    /// Source to target: the identifier of this resync (bitmap identifier plus an offset, drbd-facts 1.1).
+    /// Source to target: the identifier of this resync (bitmap identifier plus an offset,
+    /// drbd-facts 1.1).
     SyncStart {
         /// What the target's current becomes.
         sync_generation: u64,
     },
-    /// Target to source: that identifier, Inconsistent and the united bitmap are durable here (D9, G2).
+    /// Target to source: that identifier, Inconsistent and the united bitmap are durable here (D9,
+    /// G2).
     SyncStarted,
     /// Own role and disk changed.
     State {
@@ -177,7 +181,7 @@ pub enum Message {
     },
     /// Application write; payload.
     Write {
-        /// Its number on this connection.
+        /// Its number; never twice on a connection.
         number: u64,
         /// Where.
         range: ByteRange,
@@ -186,7 +190,7 @@ pub enum Message {
     },
     /// Application zeroing.
     Zero {
-        /// Its number on this connection.
+        /// Its number; never twice on a connection.
         number: u64,
         /// What.
         range: ByteRange,
@@ -210,14 +214,15 @@ pub enum Message {
         /// Which pair.
         number: u64,
     },
-    /// Arbiter to the other end: pair `number` is durable on both; blocks of it may be cleared (D7).
+    /// Arbiter to the other end: pair `number` is durable on both; blocks of it may be cleared
+    /// (D7).
     PairDone {
         /// Which pair.
         number: u64,
     },
     /// Target to source: send me this.
     SyncRequest {
-        /// Its number on this connection.
+        /// Its number; never twice on a connection.
         number: u64,
         /// What, at most `SYNC_PIECE_BYTES_MAX`.
         range: ByteRange,

@@ -1,7 +1,8 @@
-//! Who may touch a range of the device now: overlapping writes and resync grants one after the other (rule D6).
+//! Who may touch a range of the device now: overlapping writes and resync grants one after the
+//! other (rule D6).
 //!
-//! Ranges that hold the lock never overlap each other. A newcomer waits behind everything that it overlaps, holder
-//! or waiter, so the order is first come first served and nobody starves.
+//! Ranges that hold the lock never overlap each other. A newcomer waits behind everything that it
+//! overlaps, holder or waiter, so the order is first come first served and nobody starves.
 
 use metadata::units::ByteRange;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +24,8 @@ pub(crate) struct Overlap {
 }
 
 impl Overlap {
-    /// True when the claim holds the range now; false when it waits and comes back from [`Self::release`].
+    /// True when the claim holds the range now; false when it waits and comes back from
+    /// [`Self::release`].
     pub(crate) fn claim(&mut self, range: ByteRange, claim: Claim) -> bool {
         let free =
             !self.is_held(range) && !self.waiting.iter().any(|(ahead, _)| ahead.overlaps(range));
@@ -89,7 +91,8 @@ impl Overlap {
     }
 
     fn is_held(&self, range: ByteRange) -> bool {
-        // Held ranges are disjoint, so only the last one that begins before our end can reach into us.
+        // Held ranges are disjoint, so only the last one that begins before our end can reach into
+        // us.
         self.held.range(..range.end()).next_back().is_some_and(|(_, (end, _))| *end > range.start())
     }
 }

@@ -19,8 +19,8 @@ impl Rate {
         Self { bytes_per_s: bytes_per_s.max(1), tokens: 0, filled: now }
     }
 
-    /// Takes `bytes`, or says when to ask again. A request larger than the bucket goes when the bucket is full, and
-    /// is paid for afterwards.
+    /// Takes `bytes`, or says when to ask again. A request larger than the bucket goes when the
+    /// bucket is full, and is paid for afterwards.
     pub(crate) fn take(&mut self, now: Moment, bytes: u64) -> Result<(), Moment> {
         let passed = now.since(self.filled);
         self.filled = now;

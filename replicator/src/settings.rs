@@ -3,22 +3,25 @@
 use crate::ids::NodeIndex;
 use std::time::Duration;
 
-/// Largest payload of one piece of a client's request, in bytes; the front end cuts larger requests.
+/// Largest payload of one piece of a client's request, in bytes; the front end cuts larger
+/// requests.
 pub const PIECE_BYTES_MAX: u32 = 1 << 20;
-/// Largest range of one zeroing or trimming piece, in bytes: four extents, so that it never fills the log (D1).
+/// Largest range of one zeroing or trimming piece, in bytes: four extents, so that it never fills
+/// the log (D1).
 pub const ZERO_PIECE_BYTES_MAX: u64 = 16 << 20;
 /// Largest payload of one resync frame, in bytes (DESIGN 7: a bulk frame <= 128 KiB).
 pub const SYNC_PIECE_BYTES_MAX: u32 = 128 << 10;
-/// Payload sizes of the three buffer classes, in bytes. Part of the protocol: windows count buffers of each class.
+/// Payload sizes of the three buffer classes, in bytes. Part of the protocol: windows count buffers
+/// of each class.
 pub const BUFFER_CLASS_BYTES: [u32; 3] = [16 << 10, 128 << 10, PIECE_BYTES_MAX];
 
-/// How many frames of each kind a node can hold at once (rule D14): announced at the handshake, the sender stays
-/// inside, an acknowledgement gives the place back.
+/// How many frames of each kind a node can hold at once (rule D14): announced at the handshake, the
+/// sender stays inside, an acknowledgement gives the place back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerWindow {
     /// Frames with a payload, by buffer class.
     pub frames: [u32; 3],
-    /// Frames without a payload that cost disk I/O (zeroing, flush).
+    /// Frames without a payload that cost disk I/O (zeroing).
     pub bare: u32,
 }
 
@@ -52,7 +55,8 @@ pub struct NetTimers {
     pub ping_int: Duration,
     /// `ping-timeout`: time for the answer to a ping. Default 500 ms.
     pub ping_timeout: Duration,
-    /// `ko-count`: a write that is not done after so many `timeout`s drops the peer; 0 switches it off. Default 7.
+    /// `ko-count`: a write that is not done after so many `timeout`s drops the peer; 0 switches it
+    /// off. Default 7.
     pub ko_count: u32,
 }
 

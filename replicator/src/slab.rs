@@ -1,7 +1,8 @@
-//! A table with keys that are never used twice: no allocation per entry once it has grown to its working size.
+//! A table with keys that are never used twice: no allocation per entry once it has grown to its
+//! working size.
 
-/// Entries by key. A key holds its place's index in the low 24 bits and a serial number above, so that an answer
-/// that comes late cannot be taken for somebody else's.
+/// Entries by key. A key holds its place's index in the low 24 bits and a serial number above, so
+/// that an answer that comes late cannot be taken for somebody else's.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     places: Vec<Option<(u64, T)>>,

@@ -1,4 +1,5 @@
-//! Roles, disk states, connection and replication states, with DRBD's names and order (drbd-facts 2.1).
+//! Roles, disk states, connection and replication states, with DRBD's names and order (drbd-facts
+//! 2.1).
 
 use std::fmt;
 
@@ -11,7 +12,8 @@ pub enum Role {
     Secondary,
 }
 
-/// State of a replica, from worst to best; the order is meaningful (`disk > Outdated` means data that are whole).
+/// State of a replica, from worst to best; the order is meaningful (`disk > Outdated` means data
+/// that are whole).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DiskState {
     /// No disk, or it was given up.

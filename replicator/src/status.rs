@@ -76,7 +76,8 @@ pub struct Status {
     pub connection: ConnectionState,
     /// What the replicas are doing.
     pub replication: ReplicationState,
-    /// Why the last attempt to connect was refused, by either side, and what to do; none when there is nothing.
+    /// Why the last attempt to connect was refused, by either side, and what to do; none when there
+    /// is nothing.
     pub refusal: Option<String>,
     /// Size of the device that clients see, in bytes; 0 while not known.
     pub size_bytes: u64,

@@ -1,4 +1,5 @@
-//! How many frames the peer can still take (rule D14): the sender stays inside, an acknowledgement gives the place back.
+//! How many frames the peer can still take (rule D14): the sender stays inside, an acknowledgement
+//! gives the place back.
 
 use crate::settings::{PeerWindow, buffer_class};
 

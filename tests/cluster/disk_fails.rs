@@ -1,4 +1,5 @@
-//! A disk that begins to fail is given up (`on-io-error = "detach"`), and nothing acknowledged is lost.
+//! A disk that begins to fail is given up (`on-io-error = "detach"`), and nothing acknowledged is
+//! lost.
 
 use crate::bed::{MIB, SOON, options};
 use testbed::Pair;

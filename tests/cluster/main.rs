@@ -1,6 +1,7 @@
 //! Two real daemons, real disks, real clients, and what happens to machines and links.
 //!
-//! One file for each behaviour. Every test makes its own pair (`testbed`), so they run side by side.
+//! One file for each behaviour. Every test makes its own pair (`testbed`), so they run side by
+//! side.
 
 mod bed;
 

@@ -1,4 +1,5 @@
-//! Both nodes were written to alone: both notice, nothing is copied, and the status says what to do.
+//! Both nodes were written to alone: both notice, nothing is copied, and the status says what to
+//! do.
 
 use crate::bed::{SOON, synced_pair_with_wire};
 use testbed::nbd_client::NbdClient;
@@ -60,7 +61,8 @@ fn two_secondaries_that_were_written_alone_are_a_split_brain() {
     pair.b.must(&["secondary", "r0"]);
     pair.heal_link();
     expect_split_brain(&pair);
-    // One alone waits for the other to be told, and says why; both without a choice are where they were.
+    // One alone waits for the other to be told, and says why; both without a choice are where they
+    // were.
     pair.a.must(&["connect", "r0"]);
     pair.a.wait_state("the reason is shown", SOON, |state| {
         state.connection == "Connecting"

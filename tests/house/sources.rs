@@ -140,3 +140,16 @@ fn unsafe_code_is_allowed_in_the_ring_alone() {
         .collect();
     assert_none(&faults);
 }
+
+#[test]
+fn comments_stay_within_100_columns() {
+    let mut faults = Vec::new();
+    for (name, text) in files(".rs") {
+        for (number, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("//") && line.len() > 100 {
+                faults.push(format!("{name}:{}: {} columns", number + 1, line.len()));
+            }
+        }
+    }
+    assert_none(&faults);
+}

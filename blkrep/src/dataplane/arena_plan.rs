@@ -1,4 +1,5 @@
-//! How the buffer memory of a resource is shared out: clients, the peer's window, resync, and what sockets need.
+//! How the buffer memory of a resource is shared out: clients, the peer's window, resync, and what
+//! sockets need.
 
 use super::disk_io::ZEROES_BYTES;
 use super::inbox::STAGING_BYTES;
@@ -25,8 +26,8 @@ pub(super) struct ArenaPlan {
     pub(super) window: PeerWindow,
     /// Resync buffers lent to the engine.
     pub(super) sync_buffers: u32,
-    /// Payload bytes that one client may have open: a part of the large buffers, so that a client that does not read
-    /// its replies leaves some to the others.
+    /// Payload bytes that one client may have open: a part of the large buffers, so that a client
+    /// that does not read its replies leaves some to the others.
     pub(super) client_budget_bytes: u64,
 }
 

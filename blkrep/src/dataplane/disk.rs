@@ -1,4 +1,5 @@
-//! Opening the disks of a resource: direct I/O, the exclusive lock on the very descriptors (rule D15), their sizes.
+//! Opening the disks of a resource: direct I/O, the exclusive lock on the very descriptors (rule
+//! D15), their sizes.
 
 use super::disk_lock::{self, LockHolder};
 use crate::daemon::MetaPlace;
@@ -9,7 +10,8 @@ use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// File systems that make a range of a file read as zeroes without writing it (statfs(2): ext4, XFS, btrfs, f2fs).
+/// File systems that make a range of a file read as zeroes without writing it (statfs(2): ext4,
+/// XFS, btrfs, f2fs).
 const ZEROING_FILE_SYSTEMS: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];
 /// Smallest unit of direct I/O, in bytes.
 const SECTOR_BYTES: u32 = 512;
@@ -97,7 +99,8 @@ pub(super) struct OpenDisk {
     pub(super) zeroes_cheaply: bool,
 }
 
-/// The disks of a resource. With internal metadata both descriptors share one open file, and so one lock.
+/// The disks of a resource. With internal metadata both descriptors share one open file, and so one
+/// lock.
 #[derive(Debug)]
 pub(super) struct OpenDisks {
     pub(super) data: OpenDisk,

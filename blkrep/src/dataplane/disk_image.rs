@@ -10,7 +10,8 @@ use replicator::settings::Settings;
 /// Reads and checks the metadata.
 ///
 /// # Errors
-/// When there is no usable superblock, when it is of another resource or node, or when it does not fit the disk.
+/// When there is no usable superblock, when it is of another resource or node, or when it does not
+/// fit the disk.
 pub(super) fn read_image(disks: &OpenDisks, settings: &Settings) -> Result<DiskImage, DiskError> {
     let meta = &disks.meta;
     let superblock = read_superblock(disks)?;
@@ -78,7 +79,8 @@ fn check_owner(
     })
 }
 
-/// This boot of the machine; all zeroes where the kernel does not say, which counts as another boot each time.
+/// This boot of the machine; all zeroes where the kernel does not say, which counts as another boot
+/// each time.
 fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     parse_boot_id(&text).unwrap_or_default()

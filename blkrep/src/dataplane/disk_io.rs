@@ -224,8 +224,8 @@ fn next_step(job: &Job, bytes: u32) -> Result<Option<Step>, Errno> {
     }
 }
 
-/// A disk that cannot zero in one way is asked in the next, at last by writing. A failed flush is never tried again
-/// (rule D3).
+/// A disk that cannot zero in one way is asked in the next, at last by writing. A failed flush is
+/// never tried again (rule D3).
 fn step_after_error(job: &Job, errno: Errno) -> Result<Option<Step>, Errno> {
     let is_passing = errno == Errno::INTR || errno == Errno::AGAIN;
     let cannot = [Errno::OPNOTSUPP, Errno::INVAL, Errno::NOSYS].contains(&errno);

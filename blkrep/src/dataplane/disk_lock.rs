@@ -69,7 +69,8 @@ fn holder(fd: &OwnedFd) -> LockHolder {
     }
 }
 
-/// Finds the process in lines like `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF` (proc_locks(5)).
+/// Finds the process in lines like `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`
+/// (proc_locks(5)).
 fn find_pid(locks: &str, file: &str) -> Option<u32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip(1);

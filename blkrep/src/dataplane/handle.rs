@@ -1,4 +1,5 @@
-//! How the control room talks to the I/O thread: commands by a channel and an eventfd, answers by oneshot.
+//! How the control room talks to the I/O thread: commands by a channel and an eventfd, answers by
+//! oneshot.
 
 use replicator::event::{Answer, Command};
 use rustix::event::{EventfdFlags, eventfd};
@@ -70,7 +71,8 @@ pub(super) fn pair() -> rustix::io::Result<(Handle, Orders)> {
 }
 
 impl Handle {
-    /// Asks the engine and waits for its answer, at most [`COMMAND_TIMEOUT_MS`] (status: [`STATUS_TIMEOUT_MS`]).
+    /// Asks the engine and waits for its answer, at most [`COMMAND_TIMEOUT_MS`] (status:
+    /// [`STATUS_TIMEOUT_MS`]).
     ///
     /// # Errors
     /// When the I/O thread has ended or does not answer in time.

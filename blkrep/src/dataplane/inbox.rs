@@ -1,15 +1,17 @@
-//! What came from a socket and is not yet parsed: one staging buffer, filled at its end and emptied at its front.
+//! What came from a socket and is not yet parsed: one staging buffer, filled at its end and emptied
+//! at its front.
 
 use crate::ring::arena::{Arena, Pool, Span};
 use replicator::ids::BufferId;
 
 /// Size of a staging buffer in bytes (dataplane decision: 256 KiB per socket).
 pub(super) const STAGING_BYTES: u32 = 256 << 10;
-/// A payload of which more than so many bytes are missing is received directly into its buffer; a shorter one is
-/// copied, which costs less than a second span.
+/// A payload of which more than so many bytes are missing is received directly into its buffer; a
+/// shorter one is copied, which costs less than a second span.
 pub(super) const DIRECT_BYTES_MIN: u32 = 16 << 10;
 
-/// The staging buffer of one socket. Invariant: no receive is under way while it is parsed or [`Inbox::room`] is called.
+/// The staging buffer of one socket. Invariant: no receive is under way while it is parsed or
+/// [`Inbox::room`] is called.
 #[derive(Debug)]
 pub(super) struct Inbox {
     buffer: BufferId,
@@ -65,7 +67,8 @@ impl Inbox {
         bytes
     }
 
-    /// Where the next bytes may be received; at least one byte, since parsers never leave a full buffer.
+    /// Where the next bytes may be received; at least one byte, since parsers never leave a full
+    /// buffer.
     pub(super) fn room(&mut self, arena: &mut Arena) -> Span {
         if self.start > STAGING_BYTES / 2 {
             let bytes = self.waiting_bytes();

@@ -1,8 +1,8 @@
 //! The loop: one thread that owns everything of a resource, and the order of its turn (rule D19).
 //!
-//! A turn: reap completions; the peer's socket, then timers and disks, then commands and clients, each followed by
-//! the engine; then the peer's frames, the local disk and the clients' replies leave together, in that order, with
-//! the one call that also waits for the next turn.
+//! A turn: reap completions; the peer's socket, then timers and disks, then commands and clients,
+//! each followed by the engine; then the peer's frames, the local disk and the clients' replies
+//! leave together, in that order, with the one call that also waits for the next turn.
 
 use super::disk_io::{DataDisk, Work};
 use super::handle::{Order, Orders};
@@ -169,7 +169,8 @@ impl IoThread {
         }
     }
 
-    /// Gives the engine everything that waits, and carries out what it wishes, until both are quiet.
+    /// Gives the engine everything that waits, and carries out what it wishes, until both are
+    /// quiet.
     fn feed(&mut self) {
         while let Some(input) = self.inputs.pop_front() {
             if self.is_of_closed_link(&input) {
@@ -183,7 +184,8 @@ impl IoThread {
         self.closed_links.clear();
     }
 
-    /// What came in one batch with the message that made the engine close the link is not delivered (rule D15).
+    /// What came in one batch with the message that made the engine close the link is not delivered
+    /// (rule D15).
     fn is_of_closed_link(&mut self, input: &Input) -> bool {
         let (link, payload) = match input {
             Input::Received { link, payload, .. } => (link, *payload),
@@ -254,7 +256,8 @@ impl IoThread {
             .start(io, work);
     }
 
-    /// Lets everything leave: the peer's frames first, then the local disk, then the clients' replies.
+    /// Lets everything leave: the peer's frames first, then the local disk, then the clients'
+    /// replies.
     fn depart(&mut self) {
         self.lend_sync_buffers();
         // Sessions that waited for buffers may go on; what they ask for belongs to this turn.

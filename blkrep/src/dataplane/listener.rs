@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 const BACKLOG: i32 = 64;
 /// Unsent bytes that the kernel may hold for a peer, beside what is in flight (rule F17).
 const UNSENT_BYTES: u32 = 128 << 10;
-/// A killed predecessor's port may stay taken for so long: the kernel closes its socket only after it has cancelled
-/// the requests on it, and that is after the process is gone.
+/// A killed predecessor's port may stay taken for so long: the kernel closes its socket only after
+/// it has cancelled the requests on it, and that is after the process is gone.
 const PREDECESSOR_MAX: Duration = Duration::from_secs(3);
 /// Pause between two attempts to take the port over.
 const PREDECESSOR_PAUSE: Duration = Duration::from_millis(20);
@@ -94,7 +94,8 @@ pub(super) fn listen_unix(path: &Path) -> Result<OwnedFd, ListenError> {
     open().map_err(|errno| ListenError::Unix { path: path.to_owned(), errno })
 }
 
-/// The next connection that waits; none when there is none. The socket is in blocking mode, as the ring wants it.
+/// The next connection that waits; none when there is none. The socket is in blocking mode, as the
+/// ring wants it.
 pub(super) fn accept_one(listener: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     match accept_with(listener, SocketFlags::CLOEXEC) {
         Ok(socket) => Ok(Some(socket)),
@@ -103,7 +104,8 @@ pub(super) fn accept_one(listener: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-/// Begins to connect to `to` from the address `from`; the socket becomes writable when it is decided.
+/// Begins to connect to `to` from the address `from`; the socket becomes writable when it is
+/// decided.
 pub(super) fn dial(from: IpAddr, to: SocketAddr) -> Result<OwnedFd, Errno> {
     let socket = stream_socket(to)?;
     if !from.is_unspecified() && from.is_ipv4() == to.is_ipv4() {
@@ -121,7 +123,8 @@ pub(super) fn dial_result(socket: &OwnedFd) -> Result<(), Errno> {
     rustix::io::ioctl_fionbio(socket, false)
 }
 
-/// Options of a TCP socket to the peer: nothing waits for more (TCP_NODELAY), little waits in the kernel.
+/// Options of a TCP socket to the peer: nothing waits for more (TCP_NODELAY), little waits in the
+/// kernel.
 pub(super) fn prepare_peer(socket: &OwnedFd) -> Result<(), Errno> {
     sockopt::set_tcp_nodelay(socket, true)?;
     limit_unsent(socket, UNSENT_BYTES)
@@ -132,7 +135,8 @@ pub(super) fn prepare_client(socket: &OwnedFd, is_tcp: bool) -> Result<(), Errno
     if is_tcp { sockopt::set_tcp_nodelay(socket, true) } else { Ok(()) }
 }
 
-/// Resets a TCP connection at once: what is queued is thrown away, and the peer gets a RST (rule D15).
+/// Resets a TCP connection at once: what is queued is thrown away, and the peer gets a RST (rule
+/// D15).
 pub(super) fn reset(socket: &OwnedFd) {
     // Either of the two is enough; both fail only on a socket that is closed already.
     let _ = sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO));

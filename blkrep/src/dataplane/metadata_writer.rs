@@ -64,7 +64,8 @@ impl MetadataWriter {
         self.is_writing = true;
     }
 
-    /// Takes the result of the write under way; gives the engine's input when all its pages are durable or it failed.
+    /// Takes the result of the write under way; gives the engine's input when all its pages are
+    /// durable or it failed.
     pub(super) fn completed(&mut self, result: i32) -> Option<Input> {
         self.is_writing = false;
         let next = self.queue.front_mut()?;

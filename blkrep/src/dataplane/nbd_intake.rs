@@ -1,4 +1,5 @@
-//! Requests of an NBD client on their way into the engine: header, budget, buffers, payload, pieces.
+//! Requests of an NBD client on their way into the engine: header, budget, buffers, payload,
+//! pieces.
 
 use super::nbd_request::{OPEN_REQUESTS_MAX, PieceName, RangeRest, RangeWork};
 use super::nbd_session::{Phase, Session, SessionEnd, Surroundings, WAITING_REPLIES_MAX};
@@ -27,8 +28,9 @@ pub(super) enum Intake {
     Skip(Refused),
 }
 
-/// A refused request. Its answer waits until its payload is read: a client that still sends the payload (libnbd does)
-/// takes an answer to a request that it has not finished sending for a server's bug and gives up.
+/// A refused request. Its answer waits until its payload is read: a client that still sends the
+/// payload (libnbd does) takes an answer to a request that it has not finished sending for a
+/// server's bug and gives up.
 #[derive(Debug)]
 pub(super) struct Refused {
     left_bytes: u32,
@@ -260,7 +262,8 @@ impl Session {
     }
 }
 
-/// A buffer for the next piece of a write of which `left_bytes` are missing: the largest piece for which there is one.
+/// A buffer for the next piece of a write of which `left_bytes` are missing: the largest piece for
+/// which there is one.
 fn write_buffer(arena: &mut Arena, left_bytes: u32) -> Option<Span> {
     let sized =
         |buffer: BufferId, class_bytes: u32| Span::head(buffer, left_bytes.min(class_bytes));
@@ -270,8 +273,9 @@ fn write_buffer(arena: &mut Arena, left_bytes: u32) -> Option<Span> {
     })
 }
 
-/// What a client may have open together with this request, besides its budget. A client that does not read its replies
-/// keeps the buffers of its reads for ever; so with reads nobody takes more than is left to the others.
+/// What a client may have open together with this request, besides its budget. A client that does
+/// not read its replies keeps the buffers of its reads for ever; so with reads nobody takes more
+/// than is left to the others.
 fn fair_bytes(arena: &Arena, op: &Operation) -> u64 {
     match op {
         Operation::Read { bytes, .. } => {

@@ -41,8 +41,8 @@ pub(super) struct NbdPort {
 }
 
 impl NbdPort {
-    /// Listens on the unix socket and, if there is one, on the TCP address. Clients are turned away until the export
-    /// is opened. `budget_bytes` is what one client may have open.
+    /// Listens on the unix socket and, if there is one, on the TCP address. Clients are turned away
+    /// until the export is opened. `budget_bytes` is what one client may have open.
     ///
     /// # Errors
     /// When one of them cannot be listened on.

@@ -1,4 +1,5 @@
-//! The requests of one NBD client that are not answered yet: cut into pieces, one reply when all pieces are done.
+//! The requests of one NBD client that are not answered yet: cut into pieces, one reply when all
+//! pieces are done.
 
 use crate::ring::arena::Span;
 use metadata::units::ByteRange;
@@ -9,7 +10,8 @@ use replicator::settings::ZERO_PIECE_BYTES_MAX;
 
 /// Most requests of one client that are open at once; reading stops beyond it.
 pub(super) const OPEN_REQUESTS_MAX: usize = 128;
-/// Most pieces of one zeroing or trimming request under way at once, so that it does not crowd out others.
+/// Most pieces of one zeroing or trimming request under way at once, so that it does not crowd out
+/// others.
 const ZERO_PIECES_OPEN_MAX: u32 = 4;
 
 /// Where a piece belongs. Packed into the `RequestId` that the engine returns with the reply.
@@ -21,7 +23,8 @@ pub(super) struct PieceName {
     pub(super) place: u16,
     /// The request's slot in the session.
     pub(super) slot: u8,
-    /// Number of the piece in the request, modulo 256; not needed to find it, but open names are unique by it.
+    /// Number of the piece in the request, modulo 256; not needed to find it, but open names are
+    /// unique by it.
     pub(super) piece: u8,
 }
 
@@ -73,7 +76,8 @@ pub(super) struct RangeRest {
 }
 
 impl RangeRest {
-    /// Takes the next piece off, cut at multiples of `ZERO_PIECE_BYTES_MAX` so that it touches no extent in vain.
+    /// Takes the next piece off, cut at multiples of `ZERO_PIECE_BYTES_MAX` so that it touches no
+    /// extent in vain.
     fn take(&mut self) -> Option<ClientOp> {
         if self.next >= self.end {
             return None;

@@ -95,7 +95,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session on an accepted socket, with the greeting queued; none when there is no buffer for it.
+    /// A session on an accepted socket, with the greeting queued; none when there is no buffer for
+    /// it.
     pub(super) fn new(
         arena: &mut Arena,
         place: u16,

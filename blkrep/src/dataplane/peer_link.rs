@@ -1,4 +1,5 @@
-//! One byte stream to the peer: frames out of it and into it, whatever the pieces in which the bytes come.
+//! One byte stream to the peer: frames out of it and into it, whatever the pieces in which the
+//! bytes come.
 
 use super::inbox::{DIRECT_BYTES_MIN, Inbox};
 use super::send_queue::SendQueue;
@@ -246,7 +247,8 @@ impl PeerLink {
     }
 }
 
-/// Resync payloads have their own buffers: they are asked for, and must not eat up the window of the peer's writes.
+/// Resync payloads have their own buffers: they are asked for, and must not eat up the window of
+/// the peer's writes.
 fn payload_buffer(arena: &mut Arena, message: &Message, bytes: u32) -> Option<BufferId> {
     let own = match matches!(message, Message::SyncData { .. }) {
         true => arena.allocate(Pool::Arrival, bytes),

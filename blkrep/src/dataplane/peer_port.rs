@@ -35,7 +35,8 @@ struct Place {
 #[derive(Debug, Clone, Copy)]
 struct Leaving {
     deadline: Moment,
-    /// Our end of the stream is closed; the other one's is waited for, so that it reads what we sent before the end.
+    /// Our end of the stream is closed; the other one's is waited for, so that it reads what we
+    /// sent before the end.
     is_shut: bool,
 }
 

@@ -1,4 +1,5 @@
-//! The engine's events as lines of the log: one line per change of state, with the old and the new state.
+//! The engine's events as lines of the log: one line per change of state, with the old and the new
+//! state.
 
 use replicator::event::{Event, Level};
 

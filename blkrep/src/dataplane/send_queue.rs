@@ -1,4 +1,5 @@
-//! What waits to be sent on one socket: three lanes, one gathered send under way at a time (rule F17).
+//! What waits to be sent on one socket: three lanes, one gathered send under way at a time (rule
+//! F17).
 
 use super::inbox::DIRECT_BYTES_MIN;
 use crate::ring::arena::{Arena, Pool, Span};
@@ -27,7 +28,8 @@ struct LaneQueue {
     frames: VecDeque<Frame>,
 }
 
-/// The part of a frame that the gathered sends so far did not take. The frame is finished before another one begins.
+/// The part of a frame that the gathered sends so far did not take. The frame is finished before
+/// another one begins.
 #[derive(Debug)]
 struct Started {
     lane: usize,
@@ -64,7 +66,8 @@ impl SendQueue {
         })
     }
 
-    /// Appends a frame. The queue takes over one hold of the payload's buffer and gives it up when all is sent.
+    /// Appends a frame. The queue takes over one hold of the payload's buffer and gives it up when
+    /// all is sent.
     pub(super) fn push(&mut self, lane: Lane, head: &[u8], payload: Option<Span>) {
         let queue = &mut self.lanes[lane_index(lane)];
         queue.heads.extend(head);
@@ -155,7 +158,8 @@ impl SendQueue {
         Some(Started { lane, head_bytes: frame.head_bytes, payload: frame.payload })
     }
 
-    /// Fills `spans` with at most `GATHER_BYTES_MAX` bytes: the rest of the started frame, then whole lanes in order.
+    /// Fills `spans` with at most `GATHER_BYTES_MAX` bytes: the rest of the started frame, then
+    /// whole lanes in order.
     fn gather(&mut self, arena: &mut Arena) {
         let mut left = GATHER_BYTES_MAX;
         let mut heads_end = 0;

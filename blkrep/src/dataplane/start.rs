@@ -1,4 +1,5 @@
-//! From a plan to a running I/O thread: everything that can fail is done before the thread is left alone.
+//! From a plan to a running I/O thread: everything that can fail is done before the thread is left
+//! alone.
 
 use super::arena_plan::ArenaPlan;
 use super::disk::{self, DiskError};
@@ -54,7 +55,8 @@ pub struct DataPlane {
     pub thread: JoinHandle<()>,
 }
 
-/// Opens and locks the disks, listens, maps the buffers and starts the I/O thread. Blocks until the thread runs.
+/// Opens and locks the disks, listens, maps the buffers and starts the I/O thread. Blocks until the
+/// thread runs.
 ///
 /// # Errors
 /// The first thing that is in the way; nothing is left behind then.

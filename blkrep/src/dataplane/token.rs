@@ -38,8 +38,8 @@ const SOURCES: [Source; 10] = [
     Source::Metadata,
 ];
 
-/// The name of an operation. `use_number` tells the users of one place apart, so that a late completion of an old
-/// socket is not taken for one of its successor (rule D15).
+/// The name of an operation. `use_number` tells the users of one place apart, so that a late
+/// completion of an old socket is not taken for one of its successor (rule D15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
     /// Who waits.

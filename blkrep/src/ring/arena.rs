@@ -1,8 +1,9 @@
-//! The buffers of the data plane: one mapping made at the start, cut into pools that never grow (rule D14).
+//! The buffers of the data plane: one mapping made at the start, cut into pools that never grow
+//! (rule D14).
 //!
-//! A buffer is named by its [`BufferId`]. It is busy while somebody holds it or the kernel reads or writes it, and
-//! goes back to the free list of its pool when both have ended. The last buffer freed is the first one given out
-//! again, because it is still in the cache.
+//! A buffer is named by its [`BufferId`]. It is busy while somebody holds it or the kernel reads or
+//! writes it, and goes back to the free list of its pool when both have ended. The last buffer
+//! freed is the first one given out again, because it is still in the cache.
 
 use memmap2::{MmapMut, MmapOptions};
 use replicator::ids::BufferId;
@@ -11,7 +12,8 @@ use std::mem::ManuallyDrop;
 /// Every buffer begins on such a boundary, in bytes; direct I/O wants it (open(2), O_DIRECT).
 pub const ALIGNMENT_BYTES: usize = 4096;
 
-/// What a buffer is for. Each pool is apart, so that no kind of work can starve another one (rule D14).
+/// What a buffer is for. Each pool is apart, so that no kind of work can starve another one (rule
+/// D14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pool {
     /// Payloads of NBD clients' reads and writes.
@@ -150,7 +152,8 @@ impl Arena {
         Ok(Self { map: ManuallyDrop::new(map), base, slots, shelves: lists })
     }
 
-    /// A free buffer of at least `bytes` bytes from `pool`, held once; the smallest size that has one.
+    /// A free buffer of at least `bytes` bytes from `pool`, held once; the smallest size that has
+    /// one.
     pub fn allocate(&mut self, pool: Pool, bytes: u32) -> Option<BufferId> {
         let list = self
             .shelves
@@ -179,7 +182,8 @@ impl Arena {
         slot.holds += 1;
     }
 
-    /// Takes a holder away; the buffer is free when there is no other and the kernel is done with it.
+    /// Takes a holder away; the buffer is free when there is no other and the kernel is done with
+    /// it.
     ///
     /// # Panics
     /// When nobody holds it.
@@ -212,8 +216,8 @@ impl Arena {
         let slot = &self.slots[span.buffer.0 as usize];
         assert!(slot.kernel_writes == 0, "invariant: nobody reads what the kernel is writing");
         let pointer = self.pointer(span);
-        // SAFETY: `pointer` checks that the span is inside one slot of the live mapping. The kernel is not writing
-        // this slot, and `&self` keeps `bytes_mut` away while the slice lives.
+        // SAFETY: `pointer` checks that the span is inside one slot of the live mapping. The kernel
+        // is not writing this slot, and `&self` keeps `bytes_mut` away while the slice lives.
         unsafe { std::slice::from_raw_parts(pointer, span.bytes as usize) }
     }
 
@@ -227,22 +231,24 @@ impl Arena {
             "invariant: nobody changes what the kernel is using"
         );
         let pointer = self.pointer(span);
-        // SAFETY: as in `bytes`; the kernel does not use the slot at all, and `&mut self` is exclusive.
+        // SAFETY: as in `bytes`; the kernel does not use the slot at all, and `&mut self` is
+        // exclusive.
         unsafe { std::slice::from_raw_parts_mut(pointer, span.bytes as usize) }
     }
 
     /// Copies `from` to `to`, which has the same length and is in another buffer.
     ///
     /// # Panics
-    /// When lengths differ, both are in one buffer, or the kernel uses either in a way that forbids it.
+    /// When lengths differ, both are in one buffer, or the kernel uses either in a way that forbids
+    /// it.
     pub fn copy(&mut self, from: Span, to: Span) {
         assert!(from.buffer != to.buffer, "invariant: a copy is between two buffers");
         assert!(from.bytes == to.bytes, "invariant: a copy keeps its length");
         assert!(!self.is_in_kernel(to.buffer), "invariant: nobody changes what the kernel uses");
         let source = self.bytes(from).as_ptr();
         let target = self.pointer(to);
-        // SAFETY: both spans are inside different slots of the live mapping, so they do not overlap; the kernel
-        // writes neither, and no reference to them lives.
+        // SAFETY: both spans are inside different slots of the live mapping, so they do not
+        // overlap; the kernel writes neither, and no reference to them lives.
         unsafe { std::ptr::copy_nonoverlapping(source, target, from.bytes as usize) }
     }
 
@@ -261,7 +267,8 @@ impl Arena {
         let slot = &self.slots[span.buffer.0 as usize];
         let end = u64::from(span.start) + u64::from(span.bytes);
         assert!(end <= u64::from(slot.bytes), "invariant: a span lies inside its buffer");
-        // SAFETY: the slot lies inside the mapping and the span inside the slot, so the sum does too.
+        // SAFETY: the slot lies inside the mapping and the span inside the slot, so the sum does
+        // too.
         unsafe { self.base.add(slot.offset + span.start as usize) }
     }
 
@@ -314,7 +321,8 @@ impl Drop for Arena {
     fn drop(&mut self) {
         let busy = self.slots.iter().any(|slot| slot.kernel_reads > 0 || slot.kernel_writes > 0);
         assert!(!busy, "invariant: memory that the kernel uses is leaked, not freed");
-        // SAFETY: the kernel uses no slot, the map is dropped here only, and nothing reads it afterwards.
+        // SAFETY: the kernel uses no slot, the map is dropped here only, and nothing reads it
+        // afterwards.
         unsafe { ManuallyDrop::drop(&mut self.map) }
     }
 }

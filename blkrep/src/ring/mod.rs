@@ -1,8 +1,9 @@
-//! The seam between the data plane and the kernel, and the one module of the project with unsafe code.
+//! The seam between the data plane and the kernel, and the one module of the project with unsafe
+//! code.
 //!
-//! An operation is submitted with a token and ends in exactly one [`Completion`] with that token, also when it was
-//! cancelled. Buffers named in an operation are busy until then, so no buffer is reused and no memory unmapped while
-//! the kernel may touch it.
+//! An operation is submitted with a token and ends in exactly one [`Completion`] with that token,
+//! also when it was cancelled. Buffers named in an operation are busy until then, so no buffer is
+//! reused and no memory unmapped while the kernel may touch it.
 
 #![allow(unsafe_code)]
 
@@ -49,14 +50,16 @@ pub enum Operation<'a> {
         /// For what.
         interest: Interest,
     },
-    /// Receive at least one byte; the result is how many, 0 at the end of the stream. The socket is in blocking mode.
+    /// Receive at least one byte; the result is how many, 0 at the end of the stream. The socket is
+    /// in blocking mode.
     Receive {
         /// From where.
         fd: BorrowedFd<'a>,
         /// Filled in this order.
         into: &'a [Span],
     },
-    /// Send all spans one after the other; the result is how many bytes went, which may be fewer than all.
+    /// Send all spans one after the other; the result is how many bytes went, which may be fewer
+    /// than all.
     Send {
         /// To where.
         fd: BorrowedFd<'a>,
@@ -112,16 +115,18 @@ pub struct Completion {
 
 /// One way to carry out operations.
 ///
-/// Invariant that every implementation keeps: each submitted operation ends in one completion, and every span is lent
-/// by the arena from the submission to the completion.
+/// Invariant that every implementation keeps: each submitted operation ends in one completion, and
+/// every span is lent by the arena from the submission to the completion.
 trait Backend {
     /// Starts an operation. It may stay queued until the next [`Backend::wait`].
     fn submit(&mut self, arena: &mut Arena, token: u64, operation: Operation<'_>);
-    /// Asks for the early end of all operations with this token; they complete with -ECANCELED or as they would.
+    /// Asks for the early end of all operations with this token; they complete with -ECANCELED or
+    /// as they would.
     fn cancel(&mut self, token: u64);
     /// Hands everything queued to the kernel, so that descriptors named in it may be closed.
     fn flush_queue(&mut self, arena: &mut Arena) -> io::Result<()>;
-    /// Submits what is queued, waits for a completion at most `timeout`, and appends all that are there to `done`.
+    /// Submits what is queued, waits for a completion at most `timeout`, and appends all that are
+    /// there to `done`.
     fn wait(
         &mut self,
         arena: &mut Arena,
@@ -153,7 +158,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Sets up the best backend that this machine allows. Must be called in the thread that will use it.
+    /// Sets up the best backend that this machine allows. Must be called in the thread that will
+    /// use it.
     ///
     /// # Errors
     /// When there is none.
@@ -187,8 +193,8 @@ impl Ring {
         self.both().1.cancel(token);
     }
 
-    /// Closes a descriptor after the kernel has taken the operations that name it, so that none of them can meet
-    /// another file under the same number.
+    /// Closes a descriptor after the kernel has taken the operations that name it, so that none of
+    /// them can meet another file under the same number.
     ///
     /// # Errors
     /// When the queue cannot be handed over; the descriptor is closed all the same.
@@ -199,8 +205,8 @@ impl Ring {
         result
     }
 
-    /// Submits what is queued and waits until something completes, at most `timeout` (for ever if none). Appends to
-    /// `done`. Nothing may have completed when it returns.
+    /// Submits what is queued and waits until something completes, at most `timeout` (for ever if
+    /// none). Appends to `done`. Nothing may have completed when it returns.
     ///
     /// # Errors
     /// Only when the kernel refuses the ring itself.

@@ -1,4 +1,5 @@
-//! The backend on io_uring: everything queued in a turn goes to the kernel with the one call that also waits.
+//! The backend on io_uring: everything queued in a turn goes to the kernel with the one call that
+//! also waits.
 
 use super::arena::{Access, Arena, Span};
 use super::{Backend, Completion, Interest, Loan, Operation, SPANS_MAX, ZeroHow};
@@ -54,8 +55,8 @@ struct MessageHeader {
     flags: u32,
 }
 
-/// One operation under way. The memory that the kernel reads is behind stable addresses (`header`, `vectors`), and
-/// does not change until the completion.
+/// One operation under way. The memory that the kernel reads is behind stable addresses (`header`,
+/// `vectors`), and does not change until the completion.
 struct Flight {
     busy: bool,
     token: u64,
@@ -135,8 +136,9 @@ impl Uring {
 
     fn push(&mut self, entry: &squeue::Entry) {
         loop {
-            // SAFETY: every pointer in the entry leads to the arena, to a boxed header or to a vector of a flight
-            // that stays claimed until the completion; `Ring` leaks them if it never comes.
+            // SAFETY: every pointer in the entry leads to the arena, to a boxed header or to a
+            // vector of a flight that stays claimed until the completion; `Ring` leaks them if it
+            // never comes.
             let pushed = unsafe { self.ring.submission().push(entry) };
             if pushed.is_ok() {
                 return;
@@ -291,7 +293,8 @@ impl Backend for Uring {
     }
 }
 
-/// A wait that ended early, or a kernel that is busy for the moment, is no error: the next turn tries again.
+/// A wait that ended early, or a kernel that is busy for the moment, is no error: the next turn
+/// tries again.
 fn forgive(result: io::Result<usize>) -> io::Result<()> {
     let passing = [Errno::INTR, Errno::AGAIN, Errno::BUSY, Errno::TIME].map(Errno::raw_os_error);
     match result {

@@ -1,5 +1,5 @@
-//! Going on without the peer's data: what becomes out of sync, and the new generation before anything is answered
-//! (D2, D4, G2).
+//! Going on without the peer's data: what becomes out of sync, and the new generation before
+//! anything is answered (D2, D4, G2).
 
 use super::Node;
 use super::persist::Then;
@@ -18,8 +18,9 @@ impl Node {
         self.sync_cancel_clear(blocks);
     }
 
-    /// The peer's disk does not get our writes any more. Everything that it may have lost becomes out of sync:
-    /// what it has not acknowledged, and what it has acknowledged and not flushed (D4).
+    /// The peer's disk does not get our writes any more. Everything that it may have lost becomes
+    /// out of sync: what it has not acknowledged, and what it has acknowledged and not flushed
+    /// (D4).
     pub(super) fn peer_data_lost(&mut self) {
         let mut lost: Vec<BlockRange> = self.unflushed.runs().collect();
         lost.extend(self.pairs.sealed_runs());
@@ -31,14 +32,16 @@ impl Node {
         self.pairs_lose_peer();
     }
 
-    /// Makes sure that the new generation is durable, or will be told when it is, before anything is acknowledged
-    /// alone. True when it is already. Once per divergence: only while the peer may hold the current one (G2).
+    /// Makes sure that the new generation is durable, or will be told when it is, before anything
+    /// is acknowledged alone. True when it is already. Once per divergence: only while the peer may
+    /// hold the current one (G2).
     pub(super) fn begin_alone(&mut self) -> bool {
         if self.generation_pending {
             return false;
         }
         let Some(disk) = self.replica.attached() else { return true };
-        // Connected again: what is answered now is not answered alone, and the bits of it are known to both.
+        // Connected again: what is answered now is not answered alone, and the bits of it are known
+        // to both.
         if !disk.superblock.flags.peer_may_hold_current || self.peer.has_disk() {
             return true;
         }
@@ -48,8 +51,8 @@ impl Node {
         }
         self.generation_pending = true;
         self.notice(Level::Info, "going on alone: a new generation begins");
-        // A generation begins on a flushed disk: what both had must not be lost with the cache of the one whose data
-        // count from now on, while the peer still has it.
+        // A generation begins on a flushed disk: what both had must not be lost with the cache of
+        // the one whose data count from now on, while the peer still has it.
         self.flush_then(AfterFlush::Alone);
         false
     }

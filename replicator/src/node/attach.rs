@@ -15,7 +15,8 @@ use metadata::hot_extents::HotExtents;
 use metadata::units::device_blocks;
 
 impl Node {
-    /// Takes a disk on. Order (D8): flush what a predecessor may have left in its cache, bits, marks, then use it.
+    /// Takes a disk on. Order (D8): flush what a predecessor may have left in its cache, bits,
+    /// marks, then use it.
     pub(super) fn attach(&mut self, image: DiskImage) {
         assert!(
             matches!(self.replica, Replica::Diskless),
@@ -89,7 +90,8 @@ impl Node {
         self.leave_when_quiet();
     }
 
-    /// The disk is given up. What it holds counts for nothing until it is attached again; a Primary cannot serve.
+    /// The disk is given up. What it holds counts for nothing until it is attached again; a Primary
+    /// cannot serve.
     pub(super) fn disk_failed(&mut self, what: &str, errno: i32) {
         if self.replica.is_gone() {
             return;

@@ -49,7 +49,8 @@ impl Node {
         }
     }
 
-    /// A stretch of the peer's bitmap: united with the own one. Setting a bit early is harmless (D7).
+    /// A stretch of the peer's bitmap: united with the own one. Setting a bit early is harmless
+    /// (D7).
     pub(super) fn bitmap_received(&mut self, from_block: u64, encoded: &[u8], last: bool) {
         let deadline = self.now.after(self.handshake_timeout());
         let in_handshake = match self.peer.session.as_mut() {
@@ -144,7 +145,8 @@ impl Node {
         self.send(Message::SyncStart { sync_generation });
     }
 
-    /// The target: Inconsistent, and recognisable by the identifier of this resync, before the first byte comes (D9).
+    /// The target: Inconsistent, and recognisable by the identifier of this resync, before the
+    /// first byte comes (D9).
     pub(super) fn sync_start_received(&mut self, sync_generation: u64) {
         let Some(session) = &self.peer.session else { return };
         let link = session.link;

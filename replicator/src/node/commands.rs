@@ -3,6 +3,7 @@
 use super::Node;
 use super::peer::{Intent, Stage};
 use super::promote::{RoleChange, state};
+use super::verdict::two_primaries;
 use crate::event::{Answer, Command, Level, Output, Payload, Refusal, RefusalClass};
 use crate::ids::CommandId;
 use crate::message::Message;
@@ -159,11 +160,7 @@ impl Node {
         }
         self.peer_disk_is(disk.as_peer_sees_it(), "the peer says so");
         if role == Role::Primary && self.role == Role::Primary {
-            self.refuse_session(crate::message::RefusalMessage {
-                code: crate::message::RefusalCode::TwoPrimaries,
-                text: "both nodes are Primary; run 'blkrep secondary' on one of them, then 'blkrep connect' on both"
-                    .into(),
-            });
+            self.refuse_session(two_primaries());
             return;
         }
         if had_data && !self.peer.has_disk() {

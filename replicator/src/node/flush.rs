@@ -1,5 +1,6 @@
-//! Pairs of flushes: both disks at once, for clients (D3) and unasked (D4). A pair covers what was acknowledged
-//! before it was sent; when both are done, what it sealed is durable and may be cleared (D7).
+//! Pairs of flushes: both disks at once, for clients (D3) and unasked (D4). A pair covers what was
+//! acknowledged before it was sent; when both are done, what it sealed is durable and may be
+//! cleared (D7).
 
 use super::Node;
 use super::Sync;

@@ -1,4 +1,5 @@
-//! The peer's writes on this node's disk: applied as they come, acknowledged when completed (D2, D11, D15).
+//! The peer's writes on this node's disk: applied as they come, acknowledged when completed (D2,
+//! D11, D15).
 
 use super::Node;
 use super::route::Purpose;
@@ -79,7 +80,8 @@ impl Node {
         self.io(Purpose::Guest(key))
     }
 
-    /// A Primary never applies a peer's write (D15). Without a disk the peer has been told, and counts it as lost.
+    /// A Primary never applies a peer's write (D15). Without a disk the peer has been told, and
+    /// counts it as lost.
     fn guest_may_write(&mut self, range: ByteRange) -> bool {
         let Some(disk) = self.replica.attached() else { return false };
         let inside = range.end() <= disk.size_bytes();

@@ -75,7 +75,8 @@ impl Node {
             Intent::Connect => {}
         }
         if self.peer.candidates.len() >= CANDIDATES_MAX && origin == LinkOrigin::Accepted {
-            // Strangers cannot push anybody out; they themselves are given up when their time is over.
+            // Strangers cannot push anybody out; they themselves are given up when their time is
+            // over.
             self.wish(Output::CloseLink { link, how: CloseHow::Abort });
             return;
         }
@@ -150,8 +151,8 @@ impl Node {
         }
     }
 
-    /// The candidate has proved what it had to. Of two dials that crossed the one by the first node in configured
-    /// order stays; a new connection replaces the old one (D15).
+    /// The candidate has proved what it had to. Of two dials that crossed the one by the first node
+    /// in configured order stays; a new connection replaces the old one (D15).
     pub(super) fn admit(&mut self, candidate: &Candidate) {
         let (link, origin) = (candidate.link, candidate.origin);
         if let Some(session) = &self.peer.session {
@@ -182,8 +183,8 @@ impl Node {
         self.send_parameters();
     }
 
-    /// Whatever else is open belongs to the same attempt as the link that is let in. Own dials that cannot win any
-    /// more are hung up at once, lest the peer takes them for a new connection.
+    /// Whatever else is open belongs to the same attempt as the link that is let in. Own dials that
+    /// cannot win any more are hung up at once, lest the peer takes them for a new connection.
     fn part_rivals(&mut self, winner: LinkOrigin) {
         let me = self.settings.me;
         for mut other in std::mem::take(&mut self.peer.candidates) {
@@ -213,7 +214,8 @@ impl Node {
     /// The peer, or something in its place, said no.
     pub(super) fn refused_by_peer(&mut self, why: &RefusalMessage, origin: LinkOrigin) {
         let text = format!("{} refuses: {}", self.settings.peer_name(), why.text);
-        // Both were told to stand alone; whoever is told to connect again waits for the other to be told, too (G3).
+        // Both were told to stand alone; whoever is told to connect again waits for the other to be
+        // told, too (G3).
         let awaited = why.code == RefusalCode::SplitBrain
             && self.peer.session.is_none()
             && (self.peer.split_brain || self.peer.discard_my_data);
@@ -226,7 +228,8 @@ impl Node {
         }
         self.notice(Level::Error, text.clone());
         self.peer.refusal = Some(text);
-        // Whoever dials us proves nothing by a refusal; whom we dialled is where the peer should be.
+        // Whoever dials us proves nothing by a refusal; whom we dialled is where the peer should
+        // be.
         if origin == LinkOrigin::Dialled || self.peer.session.is_some() {
             self.stand_alone(why.clone());
         }
@@ -270,7 +273,8 @@ impl Node {
         }
     }
 
-    /// The session is over, for whatever reason. Everything that hung on it is settled here, in this order.
+    /// The session is over, for whatever reason. Everything that hung on it is settled here, in
+    /// this order.
     pub(super) fn session_ended(&mut self, reason: &str) {
         if self.peer.session.is_none() {
             return;

@@ -1,8 +1,10 @@
-//! The activity log on the write path: no byte of a write goes anywhere before its extents are in the log on stable
-//! storage (D1), and what leaves the log is durable or marked (D5).
+//! The activity log on the write path: no byte of a write goes anywhere before its extents are in
+//! the log on stable storage (D1), and what leaves the log is durable or marked (D5).
 
 use super::Node;
+use super::flush::Pairs;
 use super::persist::Then;
+use crate::block_set::BlockSet;
 use metadata::activity_log::format;
 use metadata::hot_extents::HotExtents;
 use metadata::page::Page;
@@ -10,7 +12,8 @@ use metadata::units::{BlockRange, ByteRange, EXTENT_BLOCKS};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// An extent that nobody wrote to for so long leaves with the next transaction that is written anyway.
+/// An extent that nobody wrote to for so long leaves with the next transaction that is written
+/// anyway.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// Writes that wait for the log, by their keys.
@@ -40,8 +43,9 @@ fn extents_of(range: ByteRange) -> (u32, u32) {
 }
 
 impl Node {
-    /// True when the write may go on at once: all its extents are hot and now held for it. Otherwise it will be
-    /// started again when they are. Nobody overtakes a write that waits for slots, so that none starves.
+    /// True when the write may go on at once: all its extents are hot and now held for it.
+    /// Otherwise it will be started again when they are. Nobody overtakes a write that waits for
+    /// slots, so that none starves.
     pub(super) fn log_take(&mut self, key: u64, range: ByteRange) -> bool {
         let (first, last) = extents_of(range);
         let Some(disk) = self.replica.writable() else { return true };
@@ -62,7 +66,8 @@ impl Node {
         self.log_pump();
     }
 
-    /// Gives slots to those who want them, as far as there are any, and writes the next transaction.
+    /// Gives slots to those who want them, as far as there are any, and writes the next
+    /// transaction.
     pub(super) fn log_pump(&mut self) {
         while let Some(key) = self.writes.log_queue.wanting.front().copied() {
             let Some(range) = self.write_range(key) else {
@@ -71,10 +76,7 @@ impl Node {
             };
             let (first, last) = extents_of(range);
             let (unflushed, pairs) = (&self.unflushed, &self.pairs);
-            let may_leave = |extent: u32| {
-                let extent = u64::from(extent);
-                !unflushed.has_extent(extent) && !pairs.seals_extent(extent)
-            };
+            let may_leave = |extent: u32| !holds(unflushed, pairs, extent);
             let Some(disk) = self.replica.writable() else { return };
             if !disk.log.reserve(first, last, may_leave) {
                 // What stands in the way is in use, or waits for a flush.
@@ -88,7 +90,8 @@ impl Node {
         self.log_settle();
     }
 
-    /// Writes what waits as one transaction (group commit), if none is under way. The bits of what leaves go first (D5).
+    /// Writes what waits as one transaction (group commit), if none is under way. The bits of what
+    /// leaves go first (D5).
     fn log_commit(&mut self) {
         let idle_since =
             self.now.0.saturating_sub(IDLE_MAX.as_micros().try_into().unwrap_or(u64::MAX));
@@ -97,10 +100,7 @@ impl Node {
         if !disk.log.wants_transaction() {
             return;
         }
-        disk.log.retire(idle_since, |extent| {
-            let extent = u64::from(extent);
-            !unflushed.has_extent(extent) && !pairs.seals_extent(extent)
-        });
+        disk.log.retire(idle_since, |extent| !holds(unflushed, pairs, extent));
         let mut writes: Vec<(u64, Vec<u8>)> = Vec::new();
         let identity = disk.superblock.identity();
         let (transaction, left) = disk.log.begin_transaction();
@@ -158,7 +158,8 @@ impl Node {
             .is_some_and(|disk| self.unflushed.extents() * 4 >= usize::from(disk.log.slots()) * 3)
     }
 
-    /// Empties the log: what was in it is durable, or its bits are (D5, D8). Sequence numbers go on.
+    /// Empties the log: what was in it is durable, or its bits are (D5, D8). Sequence numbers go
+    /// on.
     pub(super) fn empty_log(&mut self) {
         let Some(disk) = self.replica.writable() else { return };
         let (geometry, identity) = (disk.layout.log, disk.superblock.identity());
@@ -174,6 +175,12 @@ impl Node {
             self.metadata_write(offset_bytes, page, None);
         }
     }
+}
+
+/// True when something in the extent is written and not flushed: it must not leave the log (D5).
+fn holds(unflushed: &BlockSet, pairs: &Pairs, extent: u32) -> bool {
+    let extent = u64::from(extent);
+    unflushed.has_extent(extent) || pairs.seals_extent(extent)
 }
 
 fn page_numbers(blocks: BlockRange) -> std::ops::RangeInclusive<u64> {

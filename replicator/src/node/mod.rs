@@ -1,7 +1,7 @@
 //! The node: owns every part of the engine and routes what happens to the flow that deals with it.
 //!
-//! Each file below is one flow; the parts that they share (lock table, windows, verdicts, ...) are in the crate's
-//! root with unit tests of their own.
+//! Each file below is one flow; the parts that they share (lock table, windows, verdicts, ...) are
+//! in the crate's root with unit tests of their own.
 
 mod alive;
 mod alone;
@@ -92,8 +92,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node without a disk yet. `seed` must come from the operating system's entropy (in the simulator: from the
-    /// run's seed); nonces and identifiers are drawn from it.
+    /// A node without a disk yet. `seed` must come from the operating system's entropy (in the
+    /// simulator: from the run's seed); nonces and identifiers are drawn from it.
     #[must_use]
     pub fn new(settings: Settings, seed: [u8; 32]) -> Self {
         Self {
@@ -128,7 +128,8 @@ impl Node {
     /// Takes in what happened. `now` must never go back.
     ///
     /// # Panics
-    /// When one of the engine's own invariants is broken: a replica that broke its rules must not go on writing.
+    /// When one of the engine's own invariants is broken: a replica that broke its rules must not
+    /// go on writing.
     pub fn handle(&mut self, now: Moment, input: Input) {
         assert!(now >= self.now, "invariant: time does not go back");
         self.now = now;

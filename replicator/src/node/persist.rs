@@ -16,7 +16,8 @@ const BITMAP_PAGES_PER_WRITE: usize = 64;
 /// Bits that have fallen during a resync are written so often.
 const CLEARED_BITS_EVERY: Duration = Duration::from_secs(1);
 
-/// What waits for metadata to be durable. Those of a connection name its link: after its end they are void.
+/// What waits for metadata to be durable. Those of a connection name its link: after its end they
+/// are void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     /// The marks of the attachment.
@@ -61,8 +62,8 @@ impl Persist {
 }
 
 impl Node {
-    /// Changes the superblock and writes both copies, one after the other (D13); `then` waits for the second.
-    /// Without a disk that can be written nothing happens.
+    /// Changes the superblock and writes both copies, one after the other (D13); `then` waits for
+    /// the second. Without a disk that can be written nothing happens.
     pub(super) fn persist_superblock(
         &mut self,
         change: impl FnOnce(&mut Superblock),
@@ -83,7 +84,8 @@ impl Node {
         }
     }
 
-    /// Writes every changed page of the bitmap. Durable before any metadata write that is asked for later.
+    /// Writes every changed page of the bitmap. Durable before any metadata write that is asked for
+    /// later.
     pub(super) fn persist_bitmap(&mut self) {
         loop {
             let Some(disk) = self.replica.writable() else { return };
@@ -92,7 +94,8 @@ impl Node {
         }
     }
 
-    /// Bits have fallen in memory; on the disk they fall lazily (D7): a crash brings at most the last second's back.
+    /// Bits have fallen in memory; on the disk they fall lazily (D7): a crash brings at most the
+    /// last second's back.
     pub(super) fn persist_cleared_bits(&mut self) {
         if self.now.since(self.persist.cleared) >= CLEARED_BITS_EVERY {
             self.persist.cleared = self.now;

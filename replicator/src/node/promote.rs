@@ -1,4 +1,5 @@
-//! Becoming Primary: the peer's live consent, a quiet disk, a durable mark, then the export (G2, G4, D8, D15).
+//! Becoming Primary: the peer's live consent, a quiet disk, a durable mark, then the export (G2,
+//! G4, D8, D15).
 
 use super::persist::Then;
 use super::route::AfterFlush;
@@ -75,7 +76,8 @@ impl Node {
         }
     }
 
-    /// What this node knows already. `--force` overrides a bad disk, never a connected Primary (G4).
+    /// What this node knows already. `--force` overrides a bad disk, never a connected Primary
+    /// (G4).
     fn may_promote(&self, force: bool) -> Result<(), Refusal> {
         let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
         if self.peer.role() == Some(Role::Primary) {
@@ -113,7 +115,8 @@ impl Node {
         self.timers.set(Timer::RoleChange, self.now.after(self.settings.net.ping_timeout));
     }
 
-    /// The peer wants to become Primary. Crossing requests: the first node in configured order wins.
+    /// The peer wants to become Primary. Crossing requests: the first node in configured order
+    /// wins.
     pub(super) fn promote_ask_received(&mut self) {
         let me = self.settings.my_name().to_owned();
         let refusal = match self.role_change {
@@ -151,7 +154,8 @@ impl Node {
         }
     }
 
-    /// No answer within the ping timeout, or no verdict in time: without that connection, then (D15, G4).
+    /// No answer within the ping timeout, or no verdict in time: without that connection, then
+    /// (D15, G4).
     pub(super) fn role_change_overdue(&mut self) {
         match self.role_change {
             RoleChange::Asked { .. } | RoleChange::AfterHandshake { .. } => {
@@ -249,7 +253,8 @@ impl Node {
                 if superblock.device_bytes == 0 {
                     superblock.device_bytes = superblock.capacity_bytes;
                 }
-                // G2: a promotion without the peer's data begins a generation, `--force` always does.
+                // G2: a promotion without the peer's data begins a generation, `--force` always
+                // does.
                 let must_rotate = !with_peers_data && superblock.flags.peer_may_hold_current;
                 if force || must_rotate {
                     let (generations, covers) = rotate(superblock.generations, drawn);
@@ -283,8 +288,8 @@ impl Node {
         self.wish(export);
         self.send_state();
         self.role_change_ends(command, Ok(()));
-        // Forced: the own identifiers have changed. Bits set: this node's data are the right ones now (D7). Either
-        // way the two must meet again to see what that means (G1).
+        // Forced: the own identifiers have changed. Bits set: this node's data are the right ones
+        // now (D7). Either way the two must meet again to see what that means (G1).
         let bits_tell = matches!(self.sync, Sync::Idle) && self.out_of_sync_blocks() > 0;
         if self.peer.session.is_some() && (force || bits_tell) {
             self.drop_session("promoted; the two must compare their data anew");

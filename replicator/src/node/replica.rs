@@ -78,7 +78,8 @@ impl Replica {
 }
 
 impl Attached {
-    /// From the superblock's flags (drbd-facts 1.2); without fencing a whole disk that was UpToDate is.
+    /// From the superblock's flags (drbd-facts 1.2); without fencing a whole disk that was UpToDate
+    /// is.
     fn state(&self) -> DiskState {
         let flags = &self.superblock.flags;
         match (flags.consistent, flags.was_up_to_date) {
@@ -109,12 +110,14 @@ pub(super) struct Found {
     pub(super) notices: Vec<String>,
 }
 
-/// Reads log and bitmap as they must be taken after a start: what cannot be trusted counts as out of sync.
+/// Reads log and bitmap as they must be taken after a start: what cannot be trusted counts as out
+/// of sync.
 pub(super) fn found_at_attach(image: &DiskImage, blocks: u64) -> Found {
     let superblock = &image.superblock;
     let owner = superblock.identity();
     let mut notices = Vec::new();
-    // The layout has room for the whole disk; a device that was agreed to be smaller uses the first pages.
+    // The layout has room for the whole disk; a device that was agreed to be smaller uses the first
+    // pages.
     let used_bytes = page_count_for(blocks) as usize * PAGE_BYTES;
     let pages = image.bitmap.get(..used_bytes).unwrap_or(&image.bitmap);
     let mut bitmap = match Bitmap::load(pages, blocks, &owner) {

@@ -25,8 +25,8 @@ impl Node {
         }
     }
 
-    /// Source: grants if its own bitmap is empty too (both have flushed since: bits fall only then), else answers
-    /// with its bits.
+    /// Source: grants if its own bitmap is empty too (both have flushed since: bits fall only
+    /// then), else answers with its bits.
     pub(super) fn none_left_received(&mut self) {
         let Sync::Source(_) = &self.sync else {
             self.drop_session("the end of a resync came out of turn");
@@ -43,7 +43,8 @@ impl Node {
         self.grant_prepare(link);
     }
 
-    /// G2, G5: from now on the target may hold the current generation, and is not outdated any more.
+    /// G2, G5: from now on the target may hold the current generation, and is not outdated any
+    /// more.
     fn grant_prepare(&mut self, link: LinkId) {
         self.persist_superblock(
             |superblock| {
@@ -60,7 +61,8 @@ impl Node {
         }
         let Some(disk) = self.replica.attached() else { return };
         if !disk.superblock.flags.peer_may_hold_current {
-            // A forced promotion has begun a generation meanwhile: the mark must be durable for that one (G2).
+            // A forced promotion has begun a generation meanwhile: the mark must be durable for
+            // that one (G2).
             self.grant_prepare(link);
             return;
         }

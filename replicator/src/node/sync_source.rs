@@ -164,7 +164,8 @@ impl Node {
         }
     }
 
-    /// The resync is over for this session: the ranges go back. Buffers come back when their I/O returns.
+    /// The resync is over for this session: the ranges go back. Buffers come back when their I/O
+    /// returns.
     pub(super) fn sync_stop(&mut self) {
         match std::mem::replace(&mut self.sync, Sync::Idle) {
             Sync::Idle => {}

@@ -1,4 +1,5 @@
-//! The target of a resync drives it: asks for what its bitmap says, writes what comes (DESIGN 5, D7).
+//! The target of a resync drives it: asks for what its bitmap says, writes what comes (DESIGN 5,
+//! D7).
 
 use super::progress::Progress;
 use super::route::Purpose;
@@ -27,7 +28,8 @@ struct Wanted {
 /// What the target keeps.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// Where the search for the next set bit goes on; one pass from the start to the end, then again.
+    /// Where the search for the next set bit goes on; one pass from the start to the end, then
+    /// again.
     cursor_block: u64,
     next_number: u64,
     wanted: BTreeMap<u64, Wanted>,
@@ -81,7 +83,8 @@ impl Node {
         });
     }
 
-    /// Asks for as much as window and rate allow. Rate acts here, before the grant, never after (D6).
+    /// Asks for as much as window and rate allow. Rate acts here, before the grant, never after
+    /// (D6).
     pub(super) fn sync_pump(&mut self) {
         let window = self.settings.sync_buffers as usize;
         loop {
@@ -111,7 +114,8 @@ impl Node {
         }
     }
 
-    /// The end of the device is reached. Done when all bits have fallen; otherwise again from the start.
+    /// The end of the device is reached. Done when all bits have fallen; otherwise again from the
+    /// start.
     fn sync_pass_over(&mut self) {
         let Sync::Target(target) = &mut self.sync else { return };
         if !target.wanted.is_empty() || target.clearing_blocks() > 0 {

@@ -166,11 +166,7 @@ impl Node {
             Verdict::NoSync | Verdict::Sync { .. }
                 if mine.role == Role::Primary && theirs.role == Role::Primary =>
             {
-                refuse(
-                    RefusalCode::TwoPrimaries,
-                    "both nodes are Primary; run 'blkrep secondary' on one of them, then 'blkrep connect' on both"
-                        .into(),
-                )
+                Some(two_primaries())
             }
             Verdict::Sync { end, .. } => primary_is_target(end).and_then(|name| {
                 refuse(
@@ -263,6 +259,15 @@ impl Node {
     /// The current identifier without its primary bit, as another node takes it over.
     pub(super) const fn without_primary_bit(current: u64) -> u64 {
         current & !PRIMARY_BIT
+    }
+}
+
+/// Two Primaries have met.
+pub(super) fn two_primaries() -> RefusalMessage {
+    RefusalMessage {
+        code: RefusalCode::TwoPrimaries,
+        text: "both nodes are Primary; run 'blkrep secondary' on one of them, then 'blkrep connect' on both"
+            .into(),
     }
 }
 

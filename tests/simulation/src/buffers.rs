@@ -1,4 +1,5 @@
-//! The buffers of one process: who owns each, and that every one given to the engine comes back exactly once.
+//! The buffers of one process: who owns each, and that every one given to the engine comes back
+//! exactly once.
 
 use replicator::ids::BufferId;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! What must hold at every moment: one Primary, promises kept at promotion and at meeting, replicas equal when quiet.
+//! What must hold at every moment: one Primary, promises kept at promotion and at meeting, replicas
+//! equal when quiet.
 
 use crate::buffers::Use;
 use crate::world::World;

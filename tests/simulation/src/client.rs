@@ -1,4 +1,5 @@
-//! An NBD-like client: writes, zeroes, trims, reads and flushes at some depth, and judges every answer.
+//! An NBD-like client: writes, zeroes, trims, reads and flushes at some depth, and judges every
+//! answer.
 
 use crate::buffers::{Use, checksum};
 use crate::disk::{SECTOR_BYTES, ZERO_STAMP};
@@ -211,7 +212,8 @@ impl World {
         }
     }
 
-    /// True when both replicas are in sync as this node sees it and have been since the request was issued.
+    /// True when both replicas are in sync as this node sees it and have been since the request was
+    /// issued.
     fn is_mirroring(&self, host: usize, open: &Open) -> bool {
         self.hosts[host].connection_changes == open.connection_changes
             && self.hosts[1 - host].power_cuts == open.peer_power_cuts
@@ -247,7 +249,8 @@ impl World {
         }
         let mirroring = self.is_mirroring(host, open);
         if holds(self, self.hosts[peer].data.current()) {
-            // What was in flight at a loss may be on the peer, too; only what is mirrored is promised there.
+            // What was in flight at a loss may be on the peer, too; only what is mirrored is
+            // promised there.
             if mirroring {
                 self.ledger.acknowledge(peer, open.sectors.clone(), issued);
             }
@@ -265,7 +268,8 @@ impl World {
         self.judge_durable(host, id, open, floors);
     }
 
-    /// FLUSH and FUA: what `floors` say must be durable here, and on the peer unless that is gone (D3).
+    /// FLUSH and FUA: what `floors` say must be durable here, and on the peer unless that is gone
+    /// (D3).
     fn judge_durable(&mut self, host: usize, id: RequestId, open: &Open, floors: &[u64]) {
         let peer = 1 - host;
         let all = open.sectors.clone();

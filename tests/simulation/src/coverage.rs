@@ -1,4 +1,5 @@
-//! How often each interesting thing happened: a simulator that never reaches a corner proves nothing about it.
+//! How often each interesting thing happened: a simulator that never reaches a corner proves
+//! nothing about it.
 
 use std::collections::BTreeMap;
 use std::fmt;

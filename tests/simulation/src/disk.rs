@@ -1,4 +1,5 @@
-//! A data disk with a volatile cache: every sector holds the stamp of the write that it was last part of.
+//! A data disk with a volatile cache: every sector holds the stamp of the write that it was last
+//! part of.
 
 use crate::random::Random;
 use metadata::units::ByteRange;
@@ -29,7 +30,8 @@ pub(crate) enum Work {
     Flush { up_to: u64 },
 }
 
-/// An I/O under way. It belongs to the process that submitted it, and goes on when that is killed (D15).
+/// An I/O under way. It belongs to the process that submitted it, and goes on when that is killed
+/// (D15).
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) io: IoId,

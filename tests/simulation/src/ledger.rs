@@ -1,9 +1,9 @@
-//! What was promised: for every sector the writes that were issued and answered, and for every node how much of
-//! them its copy must hold (DESIGN 3, "What is promised").
+//! What was promised: for every sector the writes that were issued and answered, and for every node
+//! how much of them its copy must hold (DESIGN 3, "What is promised").
 //!
-//! A *floor* is the moment at which the newest write was issued that a copy must hold. Whatever was answered before
-//! the floor is out of date; whatever was open then, or came later, may be found. A power cut takes a copy's floor
-//! back to what was flushed.
+//! A *floor* is the moment at which the newest write was issued that a copy must hold. Whatever was
+//! answered before the floor is out of date; whatever was open then, or came later, may be found. A
+//! power cut takes a copy's floor back to what was flushed.
 
 use std::ops::Range;
 
@@ -23,7 +23,8 @@ struct Copy {
     cached: Vec<u64>,
     /// By sector: what it must hold whatever happens.
     durable: Vec<u64>,
-    /// When something was answered last by this node, since both had the same, that the peer's copy lacks.
+    /// When something was answered last by this node, since both had the same, that the peer's copy
+    /// lacks.
     alone: Option<u64>,
     /// When it was promoted last, since then, without the peer's data.
     promoted_alone: Option<u64>,
@@ -138,7 +139,8 @@ impl Ledger {
         self.first_stale(sectors, content, |sector| floors[sector - first]).is_none()
     }
 
-    /// A write was answered by `host`. Raises the promise about its copy, and about the peer's if that has it.
+    /// A write was answered by `host`. Raises the promise about its copy, and about the peer's if
+    /// that has it.
     pub(crate) fn acknowledge(&mut self, host: usize, sectors: Range<usize>, issued: u64) {
         for sector in sectors {
             let floor = &mut self.copies[host].cached[sector];
@@ -154,8 +156,8 @@ impl Ledger {
         }
     }
 
-    /// `host` answers something that the peer's copy lacks. A generation begins on a flushed disk: what
-    /// both had before the first such answer is durable.
+    /// `host` answers something that the peer's copy lacks. A generation begins on a flushed disk:
+    /// what both had before the first such answer is durable.
     pub(crate) fn went_alone(&mut self, host: usize) {
         let now = self.clock;
         if self.copies[host].alone.is_none() {
@@ -172,7 +174,8 @@ impl Ledger {
         self.copies[host].cached[sectors].copy_from_slice(&now);
     }
 
-    /// What both copies hold is durable on that of `host`. A peer that went on alone holds something else.
+    /// What both copies hold is durable on that of `host`. A peer that went on alone holds
+    /// something else.
     fn common_is_durable(&mut self, host: usize) {
         if self.copies[1 - host].alone.is_some() {
             return;
@@ -189,7 +192,8 @@ impl Ledger {
         self.copies[host].promoted_alone = Some(self.clock);
     }
 
-    /// True when both copies hold something answered that the other one lacks, or were promoted alone.
+    /// True when both copies hold something answered that the other one lacks, or were promoted
+    /// alone.
     pub(crate) fn both_went_on(&self) -> bool {
         self.copies.iter().all(|copy| copy.alone.is_some() || copy.promoted_alone.is_some())
     }
@@ -202,8 +206,8 @@ impl Ledger {
 
     /// What both copies must hold when they are said to be the same.
     ///
-    /// What one node must hold that alone answered clients counts always. What both had does not bind the other one
-    /// if that was promoted alone after it lost power (fencing `dont-care`).
+    /// What one node must hold that alone answered clients counts always. What both had does not
+    /// bind the other one if that was promoted alone after it lost power (fencing `dont-care`).
     fn common_floors(&self) -> Result<Vec<u64>, String> {
         let [first, second] = &self.copies;
         if first.alone.is_some() && second.alone.is_some() {
@@ -235,7 +239,8 @@ impl Ledger {
         }
     }
 
-    /// Both copies are said to be the same now. Checks that what had to survive did, and begins anew.
+    /// Both copies are said to be the same now. Checks that what had to survive did, and begins
+    /// anew.
     pub(crate) fn merge(&mut self, contents: [&[u64]; 2]) -> Result<(), String> {
         let floors = self.common_floors()?;
         for (host, content) in contents.into_iter().enumerate() {
@@ -249,8 +254,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A copy is about to be overwritten by a resync: the source, if it still runs, must hold what had to survive.
-    /// From here on the target's copy promises nothing.
+    /// A copy is about to be overwritten by a resync: the source, if it still runs, must hold what
+    /// had to survive. From here on the target's copy promises nothing.
     pub(crate) fn becomes_target(
         &mut self,
         target: usize,
@@ -268,8 +273,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// The source of a resync grants its end: the target must hold everything. From here on the source may go on
-    /// alone and the target may still take the grant.
+    /// The source of a resync grants its end: the target must hold everything. From here on the
+    /// source may go on alone and the target may still take the grant.
     pub(crate) fn granted(&mut self, target: usize, content: &[u64]) -> Result<(), String> {
         let floors = self.common_floors()?;
         self.check_common(&floors, target, content)?;
@@ -305,7 +310,8 @@ impl Ledger {
         copy.promoted_alone = copy.promoted_alone.filter(|promoted| *promoted > at);
     }
 
-    /// The operator declared the data as they are to be the good ones: nothing older is promised any more.
+    /// The operator declared the data as they are to be the good ones: nothing older is promised
+    /// any more.
     pub(crate) fn begin_anew(&mut self, contents: [&[u64]; 2]) {
         let now = self.tick();
         for (sector, entries) in self.entries.iter_mut().enumerate() {

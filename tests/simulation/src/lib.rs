@@ -1,5 +1,6 @@
-//! A deterministic simulator: two unmodified nodes, disks that lose their caches, a network that breaks, clients that
-//! know what was acknowledged, an operator who does what operators do, and checkers that judge all of it (DESIGN 9).
+//! A deterministic simulator: two unmodified nodes, disks that lose their caches, a network that
+//! breaks, clients that know what was acknowledged, an operator who does what operators do, and
+//! checkers that judge all of it (DESIGN 9).
 //!
 //! | to read about | open |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Dials, frames and ends of streams: what the engine's link wishes become on the wire, through the real codec.
+//! Dials, frames and ends of streams: what the engine's link wishes become on the wire, through the
+//! real codec.
 
 use crate::buffers::{Use, checksum};
 use crate::network::{Network, Parcel};

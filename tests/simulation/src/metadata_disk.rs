@@ -1,4 +1,5 @@
-//! The metadata device: real bytes, writes in order, durable when completed, torn between sectors by a power cut.
+//! The metadata device: real bytes, writes in order, durable when completed, torn between sectors
+//! by a power cut.
 
 use crate::disk::SECTOR_BYTES;
 use crate::random::Random;

@@ -1,4 +1,5 @@
-//! Byte streams between the two hosts: three lanes per sender, delays, cuts, resets, half-open ends.
+//! Byte streams between the two hosts: three lanes per sender, delays, cuts, resets, half-open
+//! ends.
 
 use crate::random::Random;
 use replicator::event::Lane;
@@ -153,8 +154,8 @@ impl Network {
         !std::mem::replace(&mut end.sending, true)
     }
 
-    /// The end is gone at once: what is queued there is dropped, what is on the wire still arrives. True when the
-    /// other end must be told by a parcel.
+    /// The end is gone at once: what is queued there is dropped, what is on the wire still arrives.
+    /// True when the other end must be told by a parcel.
     pub(crate) fn abort(&mut self, stream: usize, host: usize) -> bool {
         let end = &mut self.streams[stream].ends[host];
         end.open = false;

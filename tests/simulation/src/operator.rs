@@ -1,4 +1,5 @@
-//! The operator and everything that he cannot help: commands, legal and silly, kills, power cuts, cut cables.
+//! The operator and everything that he cannot help: commands, legal and silly, kills, power cuts,
+//! cut cables.
 
 use crate::world::{Happening, World};
 use replicator::event::{Answer, Command, Input};
@@ -203,7 +204,8 @@ impl World {
         self.command(host, Command::Primary { force });
     }
 
-    /// By force although the data are good: a new generation. What is not good is never forced here.
+    /// By force although the data are good: a new generation. What is not good is never forced
+    /// here.
     fn promote_forced(&mut self, host: usize) {
         let status = self.hosts[host].status.as_ref();
         if status.is_some_and(|status| status.disk == DiskState::UpToDate) {
@@ -300,7 +302,8 @@ impl World {
         })
     }
 
-    /// Throws the copy of `victim` away, if the other one is good: `down`, `create-md --force`, `up`, `connect`.
+    /// Throws the copy of `victim` away, if the other one is good: `down`, `create-md --force`,
+    /// `up`, `connect`.
     pub(crate) fn resolve_split_brain(&mut self, victim: usize) {
         let survivor = 1 - victim;
         let status = self.hosts[survivor].status.as_ref();

@@ -1,4 +1,5 @@
-//! What kind of world a seed gives: sizes, speeds and tempers, drawn anew for every run so that rare mixtures happen.
+//! What kind of world a seed gives: sizes, speeds and tempers, drawn anew for every run so that
+//! rare mixtures happen.
 
 use crate::metadata_disk::RESOURCE;
 use crate::random::Random;

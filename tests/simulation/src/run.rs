@@ -65,7 +65,8 @@ impl World {
         }
     }
 
-    /// Mends everything that an operator can mend and waits until both are in sync; fails when they never are.
+    /// Mends everything that an operator can mend and waits until both are in sync; fails when they
+    /// never are.
     pub fn settle(&mut self) {
         self.calm = true;
         self.lose = None;
@@ -108,7 +109,8 @@ impl World {
         let both = [first, second];
         let primaries = both.iter().filter(|status| status.role == Role::Primary).count();
         if primaries == 2 || (!patient && primaries == 1 && !both_connected(&both)) {
-            // Both Primary, or a Primary that shall become a target: the one with fewer merits goes.
+            // Both Primary, or a Primary that shall become a target: the one with fewer merits
+            // goes.
             let host = usize::from(both[0].disk > both[1].disk);
             let host = if both[host].role == Role::Primary { host } else { 1 - host };
             self.demote(host);

@@ -1,5 +1,5 @@
-//! What schedules that are written by hand need besides the world itself: a pair that is in sync, single faults, and
-//! looks at sectors.
+//! What schedules that are written by hand need besides the world itself: a pair that is in sync,
+//! single faults, and looks at sectors.
 
 use crate::profile::Profile;
 use crate::world::World;
@@ -71,7 +71,8 @@ impl World {
         self.run_until(LONG_US, |world| world.hosts[host].client.open_count() == 0)
     }
 
-    /// Gives a command and waits for its answer; none when the daemon does not run or does not answer.
+    /// Gives a command and waits for its answer; none when the daemon does not run or does not
+    /// answer.
     pub fn ask(&mut self, host: usize, command: Command) -> Option<Answer> {
         let id = self.command(host, command)?;
         self.run_until(LONG_US, |world| world.answers.contains_key(&id.0));

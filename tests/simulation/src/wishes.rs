@@ -1,4 +1,5 @@
-//! Carries out what the engine wishes: disk and metadata I/O, the client's answers, the export, the log.
+//! Carries out what the engine wishes: disk and metadata I/O, the client's answers, the export, the
+//! log.
 
 use crate::buffers::{Use, checksum};
 use crate::disk::{Work, ZERO_STAMP, sectors};

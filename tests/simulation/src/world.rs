@@ -1,5 +1,5 @@
-//! The world: two hosts, the wire, one virtual clock, and a queue of what happens next. Ties in time are broken by
-//! the order of planning, so one seed always gives one run.
+//! The world: two hosts, the wire, one virtual clock, and a queue of what happens next. Ties in
+//! time are broken by the order of planning, so one seed always gives one run.
 
 use crate::buffers::Use;
 use crate::coverage::Coverage;
@@ -247,7 +247,8 @@ impl World {
         }
     }
 
-    /// The daemon starts when it gets the lock on its disks: not before the I/O of its predecessor has ended (D15).
+    /// The daemon starts when it gets the lock on its disks: not before the I/O of its predecessor
+    /// has ended (D15).
     fn daemon_starts(&mut self, host: usize) {
         let this = &mut self.hosts[host];
         if !this.powered || !this.data.is_idle() || !this.metadata.is_idle() {

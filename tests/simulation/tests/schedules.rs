@@ -1,4 +1,5 @@
-//! Named schedules that once broke a wording of the rules, replayed step by step against the real engine.
+//! Named schedules that once broke a wording of the rules, replayed step by step against the real
+//! engine.
 
 use replicator::event::{Answer, Command};
 use replicator::state::{ConnectionState, Role};
@@ -71,7 +72,8 @@ fn f7c_a_block_copied_out_of_a_cache_survives_the_power_cut_of_its_source() {
         assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
         world.cut_power(1);
         assert!(world.bring_up_and_wait(1));
-        // Bits without a direction may be left on the disk that lost power: a promotion gives them one (D7).
+        // Bits without a direction may be left on the disk that lost power: a promotion gives them
+        // one (D7).
         assert!(matches!(world.ask(0, Command::Primary { force: false }), Some(Answer::Done)));
         assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
     }

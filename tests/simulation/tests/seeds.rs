@@ -34,8 +34,8 @@ fn every_run_of_the_fixed_seeds_keeps_the_promise_and_ends_in_sync() {
     }
 }
 
-/// Runs that once broke a rule: a generation rolled back by a handshake, a rotation while frozen, a disk attached
-/// under a connection, a grant that carried a generation not yet marked.
+/// Runs that once broke a rule: a generation rolled back by a handshake, a rotation while frozen, a
+/// disk attached under a connection, a grant that carried a generation not yet marked.
 const ONCE_BROKEN: [u64; 8] = [1179, 1310, 1405, 2720, 3389, 3657, 4934, 5672];
 
 #[test]

@@ -1,4 +1,5 @@
-//! Block devices without a kernel driver for NBD: an export as a file (nbdfuse) under a loop device.
+//! Block devices without a kernel driver for NBD: an export as a file (nbdfuse) under a loop
+//! device.
 //!
 //! Used both ways: on top of a node's export, for mkfs and mount, and under a daemon, with nbdkit's
 //! log filter, to see which requests really reach a disk. A write with FUA or a flush of a loop

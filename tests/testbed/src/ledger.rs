@@ -33,8 +33,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Writes random blocks, 16 at a time, until `enough` says so (asked after each answer, with the
-    /// number of acknowledged writes) or the connection fails; gives the failure.
+    /// Writes random blocks, 16 at a time, until `enough` says so (asked after each answer, with
+    /// the number of acknowledged writes) or the connection fails; gives the failure.
     ///
     /// # Errors
     /// The connection failed or a write was refused. What was acknowledged before is kept.

@@ -83,7 +83,8 @@ impl Node {
         &self.disk
     }
 
-    /// The configuration file of this node. Both nodes have one each, equal until a test changes it.
+    /// The configuration file of this node. Both nodes have one each, equal until a test changes
+    /// it.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
         self.directory.join("etc").join(format!("{RESOURCE}.toml"))

@@ -44,7 +44,8 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }
 
-/// The program `name`, or a noted skip: write `let Some(fio) = require_tool("fio") else { return };`.
+/// The program `name`, or a noted skip: write `let Some(fio) = require_tool("fio") else { return
+/// };`.
 #[must_use]
 pub fn require_tool(name: &str) -> Option<PathBuf> {
     let found = find_tool(name);
