@@ -13,18 +13,25 @@ fn flushes_during(disks: &[LoggedDisk; 2], act: impl FnOnce()) -> [usize; 2] {
     [after[0] - before[0], after[1] - before[1]]
 }
 
-#[test]
-fn flush_and_fua_are_answered_when_both_disks_have_flushed() {
+/// Two nodes in sync on disks that note each flush; none, with a noted skip, where the machine has
+/// no such disks. The pair must be dropped before its disks.
+fn pair_on_logged_disks(scratch: &Scratch) -> Option<(Pair, [LoggedDisk; 2])> {
     if !require_block_devices() {
-        return;
+        return None;
     }
-    let scratch = Scratch::new();
     let disk = |name: &str| LoggedDisk::new(&scratch.path().join(name), 32 * MIB);
-    let Some(disks) = disk("a").zip(disk("b")).map(<[LoggedDisk; 2]>::from) else { return };
+    let disks = disk("a").zip(disk("b")).map(<[LoggedDisk; 2]>::from)?;
     let mut on_disks = options();
     on_disks.disks = disks.each_ref().map(|disk| Some(disk.path().to_owned()));
     let mut pair = Pair::new(&on_disks).expect("loopback is everywhere");
     pair.bring_into_sync();
+    Some((pair, disks))
+}
+
+#[test]
+fn flush_and_fua_are_answered_when_both_disks_have_flushed() {
+    let scratch = Scratch::new();
+    let Some((pair, disks)) = pair_on_logged_disks(&scratch) else { return };
     let mut client = NbdClient::open(&pair.a.nbd_socket(), "r0").unwrap();
     // The first write to an extent logs it, which is a durable write of its own on the primary.
     client.write(MIB, &[1; 4096], false).unwrap();
@@ -42,16 +49,8 @@ fn flush_and_fua_are_answered_when_both_disks_have_flushed() {
 
 #[test]
 fn a_plain_write_to_a_hot_extent_flushes_nothing() {
-    if !require_block_devices() {
-        return;
-    }
     let scratch = Scratch::new();
-    let disk = |name: &str| LoggedDisk::new(&scratch.path().join(name), 32 * MIB);
-    let Some(disks) = disk("a").zip(disk("b")).map(<[LoggedDisk; 2]>::from) else { return };
-    let mut on_disks = options();
-    on_disks.disks = disks.each_ref().map(|disk| Some(disk.path().to_owned()));
-    let mut pair = Pair::new(&on_disks).expect("loopback is everywhere");
-    pair.bring_into_sync();
+    let Some((pair, disks)) = pair_on_logged_disks(&scratch) else { return };
     let mut client = NbdClient::open(&pair.a.nbd_socket(), "r0").unwrap();
     client.write(MIB, &[1; 4096], false).unwrap();
     client.flush().unwrap();
