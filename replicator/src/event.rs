@@ -10,7 +10,7 @@
 //! named in is under way. Resync buffers are lent to the engine by [`Input::SyncBuffer`], at the
 //! start and again each time one is free.
 
-use crate::ids::{BufferId, CommandId, IoId, LinkId, RequestId};
+use crate::ids::{BufferId, CommandId, HandlerId, IoId, LinkId, RequestId};
 use crate::message::Message;
 use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
 use crate::status::Status;
@@ -130,6 +130,32 @@ pub enum Command {
     },
     /// Become Secondary.
     Secondary,
+    /// Take the disk back that was detached or given up.
+    Attach,
+    /// Give the disk up in order.
+    Detach {
+        /// Also when it hangs, and also the last good copy of a Primary.
+        force: bool,
+    },
+    /// The own data are bad: copy everything from the peer.
+    Invalidate,
+    /// The peer's data are bad: copy everything to it.
+    InvalidateRemote,
+    /// The own data are old: do not promote on them.
+    Outdate,
+    /// Hold the resync.
+    PauseSync,
+    /// Let it go on.
+    ResumeSync,
+    /// Hold all I/O of clients.
+    SuspendIo,
+    /// Let it go on, also when it is held because of fencing.
+    ResumeIo,
+    /// Begin a new generation by hand.
+    NewCurrentUuid {
+        /// Both replicas are just created and known to be equal: skip the initial sync.
+        clear_bitmap: bool,
+    },
     /// Leave: disconnect, detach cleanly, end.
     Down,
     /// Show the state.
@@ -167,11 +193,87 @@ pub enum Answer {
     Status(Box<Status>),
 }
 
+/// A program that the administrator has configured for an occasion (drbd-facts 5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Handler {
+    /// Makes sure that the peer does not go on alone; its exit code says how (drbd-facts 2.7).
+    FencePeer,
+    /// Takes that back.
+    UnfencePeer,
+    /// A split brain is not resolved.
+    SplitBrain,
+    /// A split brain was found, resolved or not.
+    InitialSplitBrain,
+    /// This Primary shall become the target of a resync.
+    PriLost,
+    /// The same, after a split brain.
+    PriLostAfterSb,
+    /// This node was to become Primary alone on data that are not good.
+    PriOnInconDegr,
+    /// The local disk failed.
+    LocalIoError,
+    /// This node is about to become the target of a resync; a failure forbids it.
+    BeforeResyncTarget,
+    /// This node was the target of a resync that is complete.
+    AfterResyncTarget,
+    /// A verify found differences.
+    OutOfSync,
+}
+
+impl Handler {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::FencePeer,
+        Self::UnfencePeer,
+        Self::SplitBrain,
+        Self::InitialSplitBrain,
+        Self::PriLost,
+        Self::PriLostAfterSb,
+        Self::PriOnInconDegr,
+        Self::LocalIoError,
+        Self::BeforeResyncTarget,
+        Self::AfterResyncTarget,
+        Self::OutOfSync,
+    ];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FencePeer => "fence-peer",
+            Self::UnfencePeer => "unfence-peer",
+            Self::SplitBrain => "split-brain",
+            Self::InitialSplitBrain => "initial-split-brain",
+            Self::PriLost => "pri-lost",
+            Self::PriLostAfterSb => "pri-lost-after-sb",
+            Self::PriOnInconDegr => "pri-on-incon-degr",
+            Self::LocalIoError => "local-io-error",
+            Self::BeforeResyncTarget => "before-resync-target",
+            Self::AfterResyncTarget => "after-resync-target",
+            Self::OutOfSync => "out-of-sync",
+        }
+    }
+}
+
 /// Everything that can happen to a node.
 #[derive(Debug)]
 pub enum Input {
     /// The disk is open, locked and its metadata are read.
     DiskOpened(Box<DiskImage>),
+    /// The disk asked for by `Output::OpenDisk` cannot be opened.
+    DiskOpenFailed {
+        /// In words.
+        reason: String,
+    },
+    /// All I/O of the disk that was given up by `Output::CloseDisk` has returned, and it is closed.
+    DiskClosed,
+    /// A handler has ended.
+    HandlerDone {
+        /// Which run.
+        id: HandlerId,
+        /// Its exit code; none when it could not be started, was killed, or took too long.
+        exit: Option<i32>,
+    },
     /// The event loop lends a resync buffer of `SYNC_PIECE_BYTES_MAX` bytes.
     SyncBuffer(BufferId),
     /// A client asks; only while the export is open.
@@ -438,8 +540,18 @@ pub enum Output {
     },
     /// Tell the log.
     Event(Event),
-    /// The disk is given up: close it when its I/Os have returned.
+    /// Open and lock the disk again and read its metadata: answered with `Input::DiskOpened` or
+    /// `Input::DiskOpenFailed`.
+    OpenDisk,
+    /// The disk is given up: close it when its I/Os have returned (`Input::DiskClosed`).
     CloseDisk,
+    /// Run a handler: answered with `Input::HandlerDone`. Never one that is not configured.
+    RunHandler {
+        /// Names the run.
+        id: HandlerId,
+        /// Which.
+        handler: Handler,
+    },
     /// The daemon may end; everything is on disk.
     Stop,
 }

@@ -20,6 +20,7 @@ pub mod event;
 pub mod generation;
 pub mod ids;
 pub mod message;
+pub mod mutation;
 pub mod node;
 mod overlap;
 mod rate;

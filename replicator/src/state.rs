@@ -64,6 +64,10 @@ pub enum ReplicationState {
     SyncSource,
     /// This node gets what it lacks.
     SyncTarget,
+    /// As `SyncSource`, but held.
+    PausedSyncS,
+    /// As `SyncTarget`, but held.
+    PausedSyncT,
 }
 
 macro_rules! names {
@@ -100,7 +104,7 @@ macro_rules! names {
 names!(Role: Primary, Secondary);
 names!(DiskState: Diskless, Attaching, Failed, Inconsistent, Outdated, DUnknown, Consistent, UpToDate);
 names!(ConnectionState: StandAlone, Disconnecting, Unconnected, Connecting, Connected);
-names!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget);
+names!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget, PausedSyncS, PausedSyncT);
 
 impl DiskState {
     /// As it counts for the other node: a disk that takes no writes is no disk.

@@ -46,7 +46,9 @@ impl Goal {
             | ReplicationState::WFBitMapS
             | ReplicationState::WFBitMapT
             | ReplicationState::SyncSource
-            | ReplicationState::SyncTarget => status.connection == ConnectionState::Connected,
+            | ReplicationState::SyncTarget
+            | ReplicationState::PausedSyncS
+            | ReplicationState::PausedSyncT => status.connection == ConnectionState::Connected,
         };
         let in_sync = status.replication == ReplicationState::Established
             && status.disk == DiskState::UpToDate

@@ -34,6 +34,8 @@ impl Resource {
         line("\n[disk]", String::new());
         let on_io_error = match self.on_io_error {
             OnIoError::Detach => "detach",
+            OnIoError::PassOn => "pass_on",
+            OnIoError::CallLocalIoError => "call-local-io-error",
         };
         line("on-io-error", quote(on_io_error));
         line("\n[startup]", String::new());

@@ -5,7 +5,7 @@ use super::paths::{control_socket, nbd_socket};
 use super::resource::{MetaDisk, PeerTrust, Resource};
 use super::secret::read_secret;
 use crate::daemon::{DaemonPlan, MetaPlace};
-use replicator::settings::{PeerWindow, Settings};
+use replicator::settings::{DiskSettings, Settings, SyncSettings};
 use std::path::Path;
 
 impl Resource {
@@ -21,16 +21,12 @@ impl Resource {
             PeerTrust::Loopback | PeerTrust::AllowInsecure => None,
         };
         let settings = Settings {
-            resource: self.name.clone(),
-            me,
-            node_names: self.nodes.clone().map(|node| node.name),
             secret,
             net: self.net.timers,
-            // The event loop cuts the arena and fills these two in.
-            window: PeerWindow { frames: [0; 3], bare: 0 },
-            sync_buffers: 0,
-            sync_rate_max: self.sync_rate_max,
-            on_io_error: self.on_io_error,
+            sync: SyncSettings { rate_max: self.sync_rate_max, ..SyncSettings::default() },
+            disk: DiskSettings { on_io_error: self.on_io_error, ..DiskSettings::default() },
+            // Window and buffers: the event loop cuts the arena and fills them in.
+            ..Settings::new(self.name.clone(), me, self.nodes.clone().map(|node| node.name))
         };
         Ok(DaemonPlan {
             settings,

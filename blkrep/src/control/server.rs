@@ -167,9 +167,19 @@ mod tests {
             })),
             Command::Disconnect => std::future::pending().await,
             Command::Down => Err("it stopped".to_owned()),
-            Command::Connect { .. } | Command::Primary { force: true } | Command::Secondary => {
-                Ok(Answer::Done)
-            }
+            Command::Connect { .. }
+            | Command::Primary { force: true }
+            | Command::Secondary
+            | Command::Attach
+            | Command::Detach { .. }
+            | Command::Invalidate
+            | Command::InvalidateRemote
+            | Command::Outdate
+            | Command::PauseSync
+            | Command::ResumeSync
+            | Command::SuspendIo
+            | Command::ResumeIo
+            | Command::NewCurrentUuid { .. } => Ok(Answer::Done),
         }
     }
 

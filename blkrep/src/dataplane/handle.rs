@@ -83,6 +83,16 @@ impl Handle {
             | Command::Disconnect
             | Command::Primary { .. }
             | Command::Secondary
+            | Command::Attach
+            | Command::Detach { .. }
+            | Command::Invalidate
+            | Command::InvalidateRemote
+            | Command::Outdate
+            | Command::PauseSync
+            | Command::ResumeSync
+            | Command::SuspendIo
+            | Command::ResumeIo
+            | Command::NewCurrentUuid { .. }
             | Command::Down => COMMAND_TIMEOUT_MS,
         };
         self.command_within(command, Duration::from_millis(timeout_ms)).await

@@ -196,6 +196,9 @@ impl IoThread {
             | Input::Clients(_)
             | Input::DiskDone { .. }
             | Input::MetadataDone { .. }
+            | Input::DiskOpenFailed { .. }
+            | Input::DiskClosed
+            | Input::HandlerDone { .. }
             | Input::DialFailed { .. }
             | Input::Command { .. }
             | Input::Timer => return false,
@@ -241,7 +244,13 @@ impl IoThread {
             }
             Output::Answer { command, answer } => self.answer(command, answer),
             Output::Event(event) => log_event(&event),
+            Output::OpenDisk => inputs.push_back(Input::DiskOpenFailed {
+                reason: "restart the daemon to attach the disk".to_owned(),
+            }),
             Output::CloseDisk => self.is_disk_leaving = true,
+            Output::RunHandler { id, .. } => {
+                inputs.push_back(Input::HandlerDone { id, exit: None });
+            }
             Output::Stop => {
                 let limit = Duration::from_millis(LAST_SENDS_MS_MAX);
                 self.stop_at = Some(self.now.after(limit));
@@ -292,6 +301,8 @@ impl IoThread {
         if let Some(metadata) = self.metadata.take() {
             metadata.close(&mut self.ring);
         }
+        self.is_disk_leaving = false;
+        self.inputs.push_back(Input::DiskClosed);
     }
 
     fn expire(&mut self) {

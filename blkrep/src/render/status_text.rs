@@ -86,7 +86,9 @@ fn replica_words(status: &Status, paint: impl Fn(&str, Tone) -> String) -> Vec<S
         ReplicationState::WFBitMapS
         | ReplicationState::WFBitMapT
         | ReplicationState::SyncSource
-        | ReplicationState::SyncTarget => true,
+        | ReplicationState::SyncTarget
+        | ReplicationState::PausedSyncS
+        | ReplicationState::PausedSyncT => true,
     };
     if is_busy {
         words.push(format!("replication:{}", paint(status.replication.name(), Tone::Busy)));

@@ -22,7 +22,9 @@ pub fn cstate(status: &Status) -> &'static str {
             ReplicationState::WFBitMapS
             | ReplicationState::WFBitMapT
             | ReplicationState::SyncSource
-            | ReplicationState::SyncTarget => status.replication.name(),
+            | ReplicationState::SyncTarget
+            | ReplicationState::PausedSyncS
+            | ReplicationState::PausedSyncT => status.replication.name(),
         },
         ConnectionState::StandAlone
         | ConnectionState::Disconnecting

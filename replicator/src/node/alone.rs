@@ -6,6 +6,7 @@ use super::persist::Then;
 use super::route::AfterFlush;
 use crate::event::Level;
 use crate::generation::rotate;
+use crate::mutation::Mutation;
 use metadata::units::BlockRange;
 
 impl Node {
@@ -36,6 +37,9 @@ impl Node {
     /// is acknowledged alone. True when it is already. Once per divergence: only while the peer may
     /// hold the current one (G2).
     pub(super) fn begin_alone(&mut self) -> bool {
+        if self.breaks(Mutation::SkipRotation) {
+            return true;
+        }
         if self.generation_pending {
             return false;
         }

@@ -131,6 +131,15 @@ impl Node {
         }
     }
 
+    pub(super) fn disk_open_failed(&mut self, reason: &str) {
+        self.notice(Level::Error, format!("the disk was not attached: {reason}"));
+    }
+
+    /// Nothing of the disk that was given up can reach it any more.
+    pub(super) fn disk_closed(&mut self) {
+        self.leave_when_quiet();
+    }
+
     /// No change of role can go on without the disk; each is answered.
     fn role_change_without_disk(&mut self) {
         match self.role_change {

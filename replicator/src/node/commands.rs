@@ -13,9 +13,20 @@ impl Node {
     pub(super) fn command(&mut self, id: CommandId, command: Command) {
         let changes_role = match command {
             Command::Primary { .. } | Command::Secondary => true,
-            Command::Connect { .. } | Command::Disconnect | Command::Down | Command::Status => {
-                false
-            }
+            Command::Connect { .. }
+            | Command::Disconnect
+            | Command::Attach
+            | Command::Detach { .. }
+            | Command::Invalidate
+            | Command::InvalidateRemote
+            | Command::Outdate
+            | Command::PauseSync
+            | Command::ResumeSync
+            | Command::SuspendIo
+            | Command::ResumeIo
+            | Command::NewCurrentUuid { .. }
+            | Command::Down
+            | Command::Status => false,
         };
         if changes_role && self.role_change != RoleChange::None {
             self.answer(
@@ -25,8 +36,19 @@ impl Node {
             return;
         }
         let goes_on = match command {
-            Command::Connect { .. } | Command::Primary { .. } => true,
             Command::Disconnect | Command::Secondary | Command::Down | Command::Status => false,
+            Command::Connect { .. }
+            | Command::Primary { .. }
+            | Command::Attach
+            | Command::Detach { .. }
+            | Command::Invalidate
+            | Command::InvalidateRemote
+            | Command::Outdate
+            | Command::PauseSync
+            | Command::ResumeSync
+            | Command::SuspendIo
+            | Command::ResumeIo
+            | Command::NewCurrentUuid { .. } => true,
         };
         if goes_on && self.leaving.is_some() {
             let text = "the resource is being taken down; run 'blkrep up' when it is".into();
@@ -41,6 +63,18 @@ impl Node {
             Command::Disconnect => self.disconnect(id),
             Command::Primary { force } => self.promote(id, force),
             Command::Secondary => self.demote(id),
+            Command::Attach
+            | Command::Detach { .. }
+            | Command::Invalidate
+            | Command::InvalidateRemote
+            | Command::Outdate
+            | Command::PauseSync
+            | Command::ResumeSync
+            | Command::SuspendIo
+            | Command::ResumeIo
+            | Command::NewCurrentUuid { .. } => {
+                self.answer(id, Err(state("this release cannot do that".into())));
+            }
             Command::Down => self.leave(id),
             Command::Status => {
                 let answer = Answer::Status(Box::new(self.status(self.now)));

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::peer::{CANDIDATES_MAX, Candidate, Intent, Session, Stage, Step, dialled_by_first};
-use crate::event::{CloseHow, Event, Lane, Level, LinkOrigin, Output, Payload};
+use crate::event::{CloseHow, Event, Handler, Lane, Level, LinkOrigin, Output, Payload};
 use crate::ids::LinkId;
 use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
 use crate::message::{RefusalCode, RefusalMessage};
@@ -241,6 +241,9 @@ impl Node {
         let link = session.link;
         self.turn_away(link, why.clone());
         self.notice(Level::Error, why.text.clone());
+        if why.code == RefusalCode::SplitBrain {
+            self.run_handler(Handler::SplitBrain);
+        }
         self.session_ended(&why.text);
         self.peer.refusal = Some(why.text.clone());
         self.stand_alone(why);

@@ -5,6 +5,7 @@ use super::Node;
 use super::flush::Pairs;
 use super::persist::Then;
 use crate::block_set::BlockSet;
+use crate::mutation::Mutation;
 use metadata::activity_log::format;
 use metadata::hot_extents::HotExtents;
 use metadata::page::Page;
@@ -48,6 +49,9 @@ impl Node {
     /// slots, so that none starves.
     pub(super) fn log_take(&mut self, key: u64, range: ByteRange) -> bool {
         let (first, last) = extents_of(range);
+        if self.breaks(Mutation::SkipLogWrite) {
+            return true;
+        }
         let Some(disk) = self.replica.writable() else { return true };
         if self.writes.log_queue.wanting.is_empty() && disk.log.touch(first, last) {
             return true;
@@ -60,6 +64,9 @@ impl Node {
     pub(super) fn log_give_back(&mut self, range: ByteRange) {
         let (first, last) = extents_of(range);
         let now = self.now.0;
+        if self.breaks(Mutation::SkipLogWrite) {
+            return;
+        }
         if let Some(disk) = self.replica.writable() {
             disk.log.release(first, last, now);
         }

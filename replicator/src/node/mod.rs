@@ -12,6 +12,7 @@ mod demote;
 mod flush;
 mod greet;
 mod guest;
+mod handlers;
 mod leave;
 mod link;
 mod log;
@@ -41,6 +42,7 @@ use crate::status::Counters;
 use crate::timers::{Timer, Timers};
 use flush::Pairs;
 use guest::Guest;
+use handlers::Handlers;
 use peer::Peer;
 use persist::Persist;
 use promote::RoleChange;
@@ -88,7 +90,10 @@ pub struct Node {
     guest: Guest,
     sync: Sync,
     sync_buffers: Vec<crate::ids::BufferId>,
+    handlers: Handlers,
     counters: Counters,
+    #[cfg(feature = "mutations")]
+    mutation: Option<crate::mutation::Mutation>,
 }
 
 impl Node {
@@ -121,8 +126,30 @@ impl Node {
             guest: Guest::default(),
             sync: Sync::Idle,
             sync_buffers: Vec::new(),
+            handlers: Handlers::default(),
             counters: Counters::default(),
+            #[cfg(feature = "mutations")]
+            mutation: None,
         }
+    }
+
+    /// Breaks a rule from now on, so that the simulator can show that it would notice.
+    #[cfg(feature = "mutations")]
+    pub const fn break_rule(&mut self, mutation: crate::mutation::Mutation) {
+        self.mutation = Some(mutation);
+    }
+
+    /// True when this rule is broken on purpose. Never in a build without the switch.
+    #[cfg(feature = "mutations")]
+    fn breaks(&self, mutation: crate::mutation::Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    /// True when this rule is broken on purpose. Never in a build without the switch.
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without the switch")]
+    const fn breaks(&self, _: crate::mutation::Mutation) -> bool {
+        false
     }
 
     /// Takes in what happened. `now` must never go back.
@@ -135,6 +162,9 @@ impl Node {
         self.now = now;
         match input {
             Input::DiskOpened(image) => self.attach(*image),
+            Input::DiskOpenFailed { reason } => self.disk_open_failed(&reason),
+            Input::DiskClosed => self.disk_closed(),
+            Input::HandlerDone { id, exit } => self.handler_done(id, exit),
             Input::SyncBuffer(buffer) => {
                 self.sync_buffers.push(buffer);
                 self.sync_read_more();

@@ -78,7 +78,7 @@ impl Node {
             sealed: VecDeque::new(),
             unreadable: BlockSet::default(),
             reported: false,
-            rate: self.settings.sync_rate_max.map(|rate| Rate::new(rate, self.now)),
+            rate: self.settings.sync.rate_max.map(|rate| Rate::new(rate, self.now)),
             progress: Progress::begin(self.now, total),
         });
     }

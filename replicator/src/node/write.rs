@@ -10,6 +10,7 @@ use super::route::Purpose;
 use crate::event::{ClientOp, IoOutcome, Lane, Output, Payload};
 use crate::ids::{Moment, RequestId};
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::overlap::Claim;
 use crate::slab::Slab;
 use crate::state::{DiskState, Role};
@@ -276,11 +277,13 @@ impl Node {
 
     /// The peer has written it.
     pub(super) fn write_done_received(&mut self, number: u64) {
+        let lenient = self.breaks(Mutation::AckBeforePeer);
         let cost = match self.writes.open.0.get_mut(number) {
             Some(write) if write.peer == Part::UnderWay => {
                 write.peer = Part::Done;
                 write.cost()
             }
+            None if lenient => return,
             Some(_) | None => {
                 self.drop_session("the peer acknowledged a write that was not sent");
                 return;
@@ -311,12 +314,14 @@ impl Node {
     /// Answers when all disks are done, and gives the range to who waits for it.
     fn write_check(&mut self, key: u64) {
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
-        let alone = match (write.local, write.peer) {
+        let (local, peer, failed) = (write.local, write.peer, write.failed);
+        let alone = match (local, peer) {
+            (Part::Done, Part::UnderWay) if self.breaks(Mutation::AckBeforePeer) => false,
             (Part::Done | Part::Missing, Part::Done) => false,
             (Part::Done | Part::Missing, Part::Missing) => true,
             (Part::NotBegun | Part::UnderWay, _) | (_, Part::NotBegun | Part::UnderWay) => return,
         };
-        if !write.failed && alone && !self.begin_alone() {
+        if !failed && alone && !self.begin_alone() {
             self.writes.for_generation.push(key);
             return;
         }

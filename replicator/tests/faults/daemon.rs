@@ -8,23 +8,18 @@ use metadata::superblock::{Creation, ResourceName, Superblock};
 use metadata::units::{PAGE_BYTES, device_blocks};
 use replicator::event::DiskImage;
 use replicator::ids::NodeIndex;
-use replicator::settings::{NetTimers, OnIoError, PeerWindow, Settings};
+use replicator::settings::{PeerWindow, Settings};
 
 /// Bytes of the metadata device.
 const METADATA_BYTES: u64 = 4 << 20;
 
 /// What the configuration says about the resource.
 pub(crate) fn settings(index: usize) -> Settings {
+    let me = if index == ALPHA { NodeIndex::First } else { NodeIndex::Second };
     Settings {
-        resource: "r0".into(),
-        me: if index == ALPHA { NodeIndex::First } else { NodeIndex::Second },
-        node_names: ["alpha".into(), "beta".into()],
-        secret: None,
-        net: NetTimers::default(),
         window: PeerWindow { frames: [8; 3], bare: 8 },
         sync_buffers: SYNC_BUFFERS.len() as u32,
-        sync_rate_max: None,
-        on_io_error: OnIoError::Detach,
+        ..Settings::new("r0".into(), me, ["alpha".into(), "beta".into()])
     }
 }
 

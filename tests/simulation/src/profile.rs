@@ -4,7 +4,7 @@
 use crate::metadata_disk::RESOURCE;
 use crate::random::Random;
 use replicator::ids::NodeIndex;
-use replicator::settings::{NetTimers, OnIoError, PeerWindow, Settings};
+use replicator::settings::{NetTimers, PeerWindow, Settings, SyncSettings};
 use std::time::Duration;
 
 /// The temper of one run. Times are virtual.
@@ -87,10 +87,9 @@ impl Profile {
     /// The configuration of one node.
     #[must_use]
     pub fn settings(&self, host: usize) -> Settings {
+        let me = if host == 0 { NodeIndex::First } else { NodeIndex::Second };
+        let node_names = ["alpha".into(), "beta".into()];
         Settings {
-            resource: RESOURCE.into(),
-            me: if host == 0 { NodeIndex::First } else { NodeIndex::Second },
-            node_names: ["alpha".into(), "beta".into()],
             secret: self.secret.then(|| b"a shared secret".to_vec()),
             net: NetTimers {
                 timeout: Duration::from_millis(600),
@@ -101,8 +100,8 @@ impl Profile {
             },
             window: PeerWindow { frames: [self.window_frames; 3], bare: self.window_frames },
             sync_buffers: self.sync_buffers,
-            sync_rate_max: self.sync_rate_max,
-            on_io_error: OnIoError::Detach,
+            sync: SyncSettings { rate_max: self.sync_rate_max, ..SyncSettings::default() },
+            ..Settings::new(RESOURCE.into(), me, node_names)
         }
     }
 }

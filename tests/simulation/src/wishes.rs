@@ -64,7 +64,14 @@ impl World {
             Output::CloseLink { link, how } => self.close_link(host, link, how),
             Output::Answer { command, answer } => self.answered(host, command, answer),
             Output::Event(event) => self.heard_event(host, &event),
+            Output::OpenDisk => {
+                let input = Input::DiskOpenFailed { reason: "not simulated".into() };
+                self.feed(host, input);
+            }
             Output::CloseDisk => {}
+            Output::RunHandler { id, .. } => {
+                self.feed(host, Input::HandlerDone { id, exit: None });
+            }
             Output::Stop => {
                 self.trace(|| format!("node {host} stops"));
                 self.process_ends(host);

@@ -1,0 +1,40 @@
+//! Deliberate breaks of the rules, for the simulator alone: a proof that it would notice.
+//!
+//! Compiled in by the feature `mutations`. The engine asks `Node::breaks` where a rule is kept;
+//! without the feature the answer is a constant.
+
+macro_rules! mutations {
+    ($($name:ident: $what:literal;)+) => {
+        /// One rule, broken in one place.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutation {
+            $(
+                #[doc = $what]
+                $name,
+            )+
+        }
+
+        impl Mutation {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// The rule, and what is done instead.
+            #[must_use]
+            pub const fn what(self) -> &'static str {
+                match self { $(Self::$name => $what),+ }
+            }
+        }
+    };
+}
+
+mutations! {
+    AckBeforePeer: "D2: a write is answered when the own disk has it";
+    SkipLogWrite: "D1: a cold extent counts as hot at once";
+    SkipRotation: "G2: no new generation before an answer alone";
+}
