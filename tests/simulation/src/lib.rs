@@ -7,7 +7,9 @@
 //! | the clock and the queue of happenings | `world`, `run` |
 //! | what breaks | `disk`, `metadata_disk`, `network`, `operator`, `profile` |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers` |
+//! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios` |
 
+mod batch;
 mod buffers;
 mod checkers;
 mod client;
@@ -22,12 +24,15 @@ mod operator;
 mod profile;
 mod random;
 mod run;
+mod scenarios;
 mod schedule;
 mod wishes;
 mod world;
 
+pub use batch::{Batch, Outcome, cores};
 pub use coverage::Coverage;
 pub use profile::Profile;
 pub use random::Random;
-pub use run::{CURRENT_SEED, Report, run};
+pub use run::{Report, current_seed, run, run_broken};
+pub use scenarios::{Ending, SCENARIOS, Scenario, Stage, ensure, scenario_of, well};
 pub use world::World;

@@ -4,9 +4,11 @@ use crate::coverage::Coverage;
 use crate::profile::Profile;
 use crate::world::World;
 use replicator::event::Command;
+use replicator::mutation::Mutation;
 use replicator::state::{ConnectionState, DiskState, Role};
+use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Virtual time within which mended nodes must be in sync, in microseconds.
 const SETTLE_US_MAX: u64 = 90_000_000;
@@ -17,8 +19,15 @@ const PATIENCE_LOOKS: u32 = 24;
 /// Things that may happen in one run; more is a loop.
 const STEPS_MAX: u64 = 3_000_000;
 
-/// The seed of the run under way, for whoever reports a panic.
-pub static CURRENT_SEED: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    static CURRENT_SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The seed of the run under way on this thread, for whoever reports a panic.
+#[must_use]
+pub fn current_seed() -> u64 {
+    CURRENT_SEED.get()
+}
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -29,12 +38,26 @@ pub struct Report {
     pub coverage: Coverage,
 }
 
-/// Runs one seed with a profile of its own. A panic of the engine is a violation.
+/// Runs one seed with a profile of its own. A panic of the engine is a violation, where panics
+/// unwind.
 #[must_use]
 pub fn run(seed: u64, tracing: bool) -> Report {
-    CURRENT_SEED.store(seed, Ordering::Relaxed);
+    run_with(seed, tracing, None)
+}
+
+/// Runs one seed with engines that break a rule on purpose: a violation is what should come out.
+#[must_use]
+pub fn run_broken(seed: u64, tracing: bool, mutation: Mutation) -> Report {
+    run_with(seed, tracing, Some(mutation))
+}
+
+fn run_with(seed: u64, tracing: bool, broken: Option<Mutation>) -> Report {
+    CURRENT_SEED.set(seed);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, None::<Profile>, tracing);
+        if let Some(mutation) = broken {
+            world.break_rule(mutation);
+        }
         world.chaos();
         world.settle();
         Report {
@@ -42,14 +65,19 @@ pub fn run(seed: u64, tracing: bool) -> Report {
             coverage: world.coverage().clone(),
         }
     }));
-    outcome.unwrap_or_else(|panic| {
-        let words = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|&words| words.to_owned()));
-        let words = words.unwrap_or_default();
-        Report { violation: Some(format!("panic: {words}")), coverage: Coverage::default() }
+    outcome.unwrap_or_else(|panic| Report {
+        violation: Some(words_of(&*panic)),
+        coverage: Coverage::default(),
     })
+}
+
+/// What a panic said.
+pub(crate) fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|&words| words.to_owned()));
+    format!("panic: {}", words.unwrap_or_default())
 }
 
 impl World {

@@ -13,6 +13,7 @@ use crate::profile::Profile;
 use crate::random::Random;
 use replicator::event::{Answer, Input};
 use replicator::ids::Moment;
+use replicator::mutation::Mutation;
 use replicator::node::Node;
 use replicator::wire::Kind;
 use std::collections::BTreeMap;
@@ -68,6 +69,8 @@ pub struct World {
     pub(crate) calm: bool,
     /// Both replicas are known to be the same, and neither has left since.
     pub(crate) in_sync: bool,
+    /// The rule that every engine breaks on purpose.
+    broken: Option<Mutation>,
     violation: Option<String>,
     tracing: bool,
     /// Things that have happened.
@@ -103,6 +106,7 @@ impl World {
             lose: None,
             calm: false,
             in_sync: false,
+            broken: None,
             violation: None,
             tracing,
             steps: 0,
@@ -113,6 +117,18 @@ impl World {
         world.start_daemon(0);
         world.start_daemon(1);
         world
+    }
+
+    /// From now on every engine breaks this rule, those that are started later too.
+    pub const fn break_rule(&mut self, mutation: Mutation) {
+        self.broken = Some(mutation);
+        let [first, second] = &mut self.hosts;
+        if let Some(node) = &mut first.node {
+            node.break_rule(mutation);
+        }
+        if let Some(node) = &mut second.node {
+            node.break_rule(mutation);
+        }
     }
 
     /// The first rule that was broken, in words.
@@ -271,7 +287,11 @@ impl World {
         this.timer_at_us = None;
         this.status = None;
         this.buffers = crate::buffers::Buffers::default();
-        this.node = Some(Node::new(self.profile.settings(host), seed));
+        let mut node = Node::new(self.profile.settings(host), seed);
+        if let Some(mutation) = self.broken {
+            node.break_rule(mutation);
+        }
+        this.node = Some(node);
         self.trace(|| format!("node {host} starts"));
         for _ in 0..self.profile.sync_buffers {
             let buffer = self.hosts[host].buffers.give(Use::Sync, Vec::new());
