@@ -5,7 +5,7 @@ use crate::ids::NodeIndex;
 use crate::settings::PeerWindow;
 use crate::state::{DiskState, Role};
 use metadata::generations::Generations;
-use metadata::units::ByteRange;
+use metadata::units::{BlockRange, ByteRange};
 
 /// First version of the protocol that this program speaks.
 pub const PROTOCOL_VERSION_MIN: u16 = 1;
@@ -255,6 +255,48 @@ pub enum Message {
     },
     /// Target to source: done, durably (D9).
     SyncConfirm,
+    /// These blocks differ, or may (D17): a write that was not mirrored, a read error, a cache that
+    /// was lost.
+    OutOfSync {
+        /// Which.
+        blocks: BlockRange,
+    },
+    /// Primary without a disk to the node whose disk it uses from now on: keep the log, acknowledge
+    /// what is durable (D10, D18). What was lost with the disk went before as `OutOfSync`.
+    TakeOver {
+        /// What the receiver's current must be from now on; a new one begins a generation.
+        current: u64,
+    },
+    /// The answer: bits, generation and flush are durable, the log is on.
+    TookOver {
+        /// As in the request.
+        current: u64,
+    },
+    /// Primary to the node whose disk it uses: read this for me (D12).
+    Read {
+        /// Its number; never twice on a connection.
+        number: u64,
+        /// What, at most `SYNC_PIECE_BYTES_MAX`.
+        range: ByteRange,
+    },
+    /// The answer; payload.
+    ReadData {
+        /// Which request.
+        number: u64,
+        /// What.
+        range: ByteRange,
+    },
+    /// The answer when it cannot be read.
+    ReadFailed {
+        /// Which request.
+        number: u64,
+    },
+    /// The write of that number failed on a disk that is kept (`on-io-error = pass_on`): the sender
+    /// is durably not UpToDate, and the blocks are out of sync.
+    WriteFailed {
+        /// Which.
+        number: u64,
+    },
     /// Are you there?
     Ping {
         /// Comes back in the answer.

@@ -171,6 +171,7 @@ impl Node {
             }
             (Message::SyncGrant { generations }, None) => self.grant_received(generations),
             (Message::SyncConfirm, None) => self.confirm_received(),
+            (Message::OutOfSync { blocks }, None) => self.out_of_sync_received(blocks),
             (Message::State { role, disk }, None) => self.state_received(role, disk),
             (Message::PromoteAsk, None) => self.promote_ask_received(),
             (Message::PromoteAnswer { refusal }, None) => self.promote_answer_received(refusal),

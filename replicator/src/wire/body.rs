@@ -71,6 +71,15 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::Ping => Message::Ping { number: r.u64()? },
         Kind::Pong => Message::Pong { number: r.u64()? },
         Kind::Bye => Message::Bye,
+        Kind::OutOfSync => Message::OutOfSync { blocks: r.blocks()? },
+        Kind::TakeOver => Message::TakeOver { current: r.u64()? },
+        Kind::TookOver => Message::TookOver { current: r.u64()? },
+        Kind::Read => {
+            Message::Read { number: r.u64()?, range: r.range(u64::from(SYNC_PIECE_BYTES_MAX))? }
+        }
+        Kind::ReadData => Message::ReadData { number: r.u64()?, range: r.data_range(data_bytes)? },
+        Kind::ReadFailed => Message::ReadFailed { number: r.u64()? },
+        Kind::WriteFailed => Message::WriteFailed { number: r.u64()? },
     })
 }
 
@@ -111,11 +120,11 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
             w.flag(*fua);
             w.flag(*may_unmap);
         }
-        Message::SyncRequest { number, range } => {
+        Message::SyncRequest { number, range } | Message::Read { number, range } => {
             w.u64(*number);
             w.range(*range, u64::from(SYNC_PIECE_BYTES_MAX));
         }
-        Message::SyncData { number, range } => {
+        Message::SyncData { number, range } | Message::ReadData { number, range } => {
             w.u64(*number);
             w.data_range(*range, data_bytes);
         }
@@ -125,8 +134,15 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         | Message::PairDone { number }
         | Message::SyncUnreadable { number }
         | Message::SyncWritten { number }
+        | Message::ReadFailed { number }
+        | Message::WriteFailed { number }
         | Message::Ping { number }
         | Message::Pong { number } => w.u64(*number),
+        Message::TakeOver { current } | Message::TookOver { current } => w.u64(*current),
+        Message::OutOfSync { blocks } => {
+            w.u64(blocks.first);
+            w.u64(blocks.count);
+        }
         Message::SyncGrant { generations } => put_generations(*generations, w),
         Message::SyncStarted
         | Message::PromoteAsk

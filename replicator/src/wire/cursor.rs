@@ -1,7 +1,7 @@
 //! Reading and writing the fields of a body: little endian, with every length checked.
 
 use super::{Kind, TEXT_BYTES_MAX, WireError};
-use metadata::units::ByteRange;
+use metadata::units::{BLOCK_BYTES, BlockRange, ByteRange};
 
 const _: () = assert!(TEXT_BYTES_MAX == u8::MAX as usize, "a string's length is one byte");
 
@@ -77,6 +77,15 @@ impl<'a> BodyReader<'a> {
         let text =
             std::str::from_utf8(text).map_err(|_| self.malformed("a string is not UTF-8"))?;
         Ok(text.to_owned())
+    }
+
+    /// Blocks of 4 KiB; whether they lie inside the device is for the engine to check.
+    pub(super) fn blocks(&mut self) -> Result<BlockRange, WireError> {
+        let (first, count) = (self.u64()?, self.u64()?);
+        if count == 0 || first.checked_add(count).is_none_or(|end| end > u64::MAX / BLOCK_BYTES) {
+            return Err(self.malformed("a run of blocks is empty or ends past the largest offset"));
+        }
+        Ok(BlockRange { first, count })
     }
 
     /// Start and length in bytes; not empty, at most `bytes_max` long, its end below 2^64.

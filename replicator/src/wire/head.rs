@@ -103,6 +103,13 @@ kinds! {
     Ping = 26, body 8, 8, data 0;
     Pong = 27, body 8, 8, data 0;
     Bye = 28, body 0, 0, data 0;
+    OutOfSync = 29, body 16, 16, data 0;
+    TakeOver = 30, body 8, 8, data 0;
+    TookOver = 31, body 8, 8, data 0;
+    Read = 32, body body::SYNC_RANGE_BYTES, body::SYNC_RANGE_BYTES, data 0;
+    ReadData = 33, body body::SYNC_RANGE_BYTES, body::SYNC_RANGE_BYTES, data SYNC_PIECE_BYTES_MAX;
+    ReadFailed = 34, body 8, 8, data 0;
+    WriteFailed = 35, body 8, 8, data 0;
 }
 
 impl Kind {

@@ -6,7 +6,7 @@ use crate::message::{DataStatement, Hello, Message, Parameters, RefusalCode, Ref
 use crate::settings::{PIECE_BYTES_MAX, PeerWindow, SYNC_PIECE_BYTES_MAX, ZERO_PIECE_BYTES_MAX};
 use crate::state::{DiskState, Role};
 use metadata::generations::Generations;
-use metadata::units::ByteRange;
+use metadata::units::{BlockRange, ByteRange};
 
 const GENERATIONS: Generations =
     Generations { current: 0xa1, bitmap: 0xb2, history: [0xc3, u64::MAX] };
@@ -125,13 +125,25 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
         Kind::Ping => vec![Message::Ping { number }],
         Kind::Pong => vec![Message::Pong { number }],
         Kind::Bye => vec![Message::Bye],
+        Kind::OutOfSync => {
+            vec![Message::OutOfSync { blocks: BlockRange { first: 1 << 40, count: 3 } }]
+        }
+        Kind::TakeOver => vec![Message::TakeOver { current: number }],
+        Kind::TookOver => vec![Message::TookOver { current: number }],
+        Kind::Read => vec![Message::Read { number, range }],
+        Kind::ReadData => vec![Message::ReadData { number, range }],
+        Kind::ReadFailed => vec![Message::ReadFailed { number }],
+        Kind::WriteFailed => vec![Message::WriteFailed { number }],
     }
 }
 
 pub(super) fn samples() -> Vec<Sample> {
     let with_data = |message: Message| {
         let mut data = None;
-        if let Message::Write { range, .. } | Message::SyncData { range, .. } = &message {
+        if let Message::Write { range, .. }
+        | Message::SyncData { range, .. }
+        | Message::ReadData { range, .. } = &message
+        {
             data = Some((u32::try_from(range.bytes()).unwrap(), 0x5eed_1e55));
         }
         (message, data)
