@@ -2,12 +2,12 @@
 //! answer.
 
 use crate::buffers::{Use, checksum};
-use crate::disk::{SECTOR_BYTES, ZERO_STAMP};
+use crate::disk::ZERO_STAMP;
 use crate::world::{Happening, World};
 use metadata::generations::same_generation;
-use metadata::units::ByteRange;
 use replicator::event::{ClientError, ClientOp, Input, Payload};
 use replicator::ids::{BufferId, CommandId, RequestId};
+use replicator::settings::ZERO_PIECE_BYTES_MAX;
 use replicator::state::{ConnectionState, DiskState, ReplicationState};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -84,21 +84,30 @@ impl World {
     }
 
     fn client_issues_any(&mut self, host: usize) {
-        let total = self.profile.sectors as u64;
-        // Half of the traffic hits a few blocks, so that requests overlap.
-        let area = if self.random.chance(50) { total } else { total.min(40) };
-        let first = self.random.below(area);
         let longest = if self.random.chance(10) { 300 } else { 24 };
-        let count = (1 + self.random.below(longest)).min(total - first);
-        let sectors = first as usize..(first + count) as usize;
+        let sectors = self.profile.geometry.draw(&mut self.random, longest);
         let fua = self.random.chance(10);
         match self.random.below(20) {
             0..=10 => self.client_writes(host, sectors, fua),
-            11 => self.client_zeroes(host, sectors, fua),
-            12 => self.client_trims(host, sectors, fua),
+            11 => {
+                let sectors = self.wider(sectors);
+                self.client_zeroes(host, sectors, fua);
+            }
+            12 => {
+                let sectors = self.wider(sectors);
+                self.client_trims(host, sectors, fua);
+            }
             13..=17 => self.client_reads(host, sectors),
             _ => self.client_flushes(host),
         }
+    }
+
+    /// Sometimes some extents more: a request without payload may be long.
+    fn wider(&mut self, sectors: Range<usize>) -> Range<usize> {
+        let geometry = &self.profile.geometry;
+        let longer = sectors.start..(sectors.end + 90).min(geometry.sectors());
+        let fits = geometry.bytes_of(&longer).bytes() <= ZERO_PIECE_BYTES_MAX;
+        if geometry.is_wide() && fits && self.random.chance(20) { longer } else { sectors }
     }
 
     fn client_opens(&mut self, host: usize, sectors: Range<usize>, wish: Wish, op: ClientOp) {
@@ -120,7 +129,7 @@ impl World {
         self.last_stamp += 1;
         let stamps = vec![self.last_stamp; sectors.len()];
         let issued = self.ledger.issue(sectors.clone(), self.last_stamp);
-        let range = bytes_of(&sectors);
+        let range = self.profile.geometry.bytes_of(&sectors);
         let payload = Payload {
             bytes: u32::try_from(range.bytes()).expect("invariant: requests are small"),
             crc32c: checksum(&stamps),
@@ -132,26 +141,27 @@ impl World {
 
     fn client_zeroes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
         let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
-        let op = ClientOp::Zero { range: bytes_of(&sectors), fua, may_unmap: fua };
+        let op =
+            ClientOp::Zero { range: self.profile.geometry.bytes_of(&sectors), fua, may_unmap: fua };
         self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
     }
 
     fn client_trims(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
         let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
-        let op = ClientOp::Trim { range: bytes_of(&sectors), fua };
+        let op = ClientOp::Trim { range: self.profile.geometry.bytes_of(&sectors), fua };
         self.client_opens(host, sectors, Wish::Trim { issued }, op);
     }
 
     fn client_reads(&mut self, host: usize, sectors: Range<usize>) {
         let floors = self.ledger.floors(host, sectors.clone());
         let buffer = self.hosts[host].buffers.give(Use::Client, Vec::new());
-        let op = ClientOp::Read { range: bytes_of(&sectors), buffer };
+        let op = ClientOp::Read { range: self.profile.geometry.bytes_of(&sectors), buffer };
         self.client_opens(host, sectors, Wish::Read { buffer, floors }, op);
     }
 
     /// Asks for a flush of everything answered so far.
     pub(crate) fn client_flushes(&mut self, host: usize) {
-        let all = 0..self.profile.sectors;
+        let all = 0..self.profile.geometry.sectors();
         let floors = self.ledger.floors(host, all.clone());
         self.client_opens(host, all, Wish::Flush { floors }, ClientOp::Flush);
     }
@@ -326,8 +336,4 @@ impl World {
             }
         }
     }
-}
-
-fn bytes_of(sectors: &Range<usize>) -> ByteRange {
-    ByteRange::new(sectors.start as u64 * SECTOR_BYTES, sectors.len() as u64 * SECTOR_BYTES)
 }

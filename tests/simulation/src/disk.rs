@@ -5,19 +5,11 @@ use crate::random::Random;
 use metadata::units::ByteRange;
 use replicator::ids::{BufferId, IoId};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// Bytes of a sector: the unit that is never torn.
 pub(crate) const SECTOR_BYTES: u64 = 512;
 /// What zeroed sectors hold.
 pub(crate) const ZERO_STAMP: u64 = 0;
-
-/// The sectors of a range. The range must be a multiple of [`SECTOR_BYTES`].
-#[must_use]
-pub(crate) fn sectors(range: ByteRange) -> Range<usize> {
-    let sector = |bytes: u64| usize::try_from(bytes / SECTOR_BYTES).unwrap_or(usize::MAX);
-    sector(range.start())..sector(range.end())
-}
 
 /// What an I/O under way will do when it ends.
 #[derive(Debug)]
@@ -71,10 +63,6 @@ impl DataDisk {
     /// What the worst power cut would leave.
     pub(crate) fn durable(&self) -> &[u64] {
         &self.durable
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.current.len() as u64 * SECTOR_BYTES
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -5,7 +5,7 @@
 //! | to read about | open |
 //! |---|---|
 //! | the clock and the queue of happenings | `world`, `run` |
-//! | what breaks | `disk`, `metadata_disk`, `network`, `operator`, `profile` |
+//! | what breaks | `geometry`, `disk`, `metadata_disk`, `network`, `operator`, `profile` |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers` |
 //! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios` |
 
@@ -15,6 +15,7 @@ mod checkers;
 mod client;
 mod coverage;
 mod disk;
+mod geometry;
 mod host;
 mod ledger;
 mod links;
@@ -31,6 +32,7 @@ mod world;
 
 pub use batch::{Batch, Outcome, cores};
 pub use coverage::Coverage;
+pub use geometry::Geometry;
 pub use profile::Profile;
 pub use random::Random;
 pub use run::{Report, current_seed, run, run_broken};

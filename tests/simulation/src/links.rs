@@ -184,8 +184,7 @@ impl World {
             wire::decode_body(&head, &head_bytes, &bytes[HEADER_BYTES..]).map_err(wrong)?;
         let payload = match stamps {
             None => None,
-            Some(mut stamps) => {
-                stamps.truncate((u64::from(head.data_bytes) / crate::disk::SECTOR_BYTES) as usize);
+            Some(stamps) => {
                 let crc32c = checksum(&stamps);
                 if crc32c != head.data_crc32c {
                     return Err(format!("{message:?} came with a checksum of other data"));

@@ -1,17 +1,21 @@
 //! What kind of world a seed gives: sizes, speeds and tempers, drawn anew for every run so that
 //! rare mixtures happen.
 
+use crate::geometry::Geometry;
 use crate::metadata_disk::RESOURCE;
 use crate::random::Random;
 use replicator::ids::NodeIndex;
 use replicator::settings::{NetTimers, PeerWindow, Settings, SyncSettings};
 use std::time::Duration;
 
+/// Runs with a device of more extents than the activity log has slots.
+const WIDE_PERCENT: u64 = 30;
+
 /// The temper of one run. Times are virtual.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// Data sectors of each disk (512 bytes each).
-    pub sectors: usize,
+    /// What of each disk is real.
+    pub geometry: Geometry,
     /// How long faults and commands come, in microseconds.
     pub chaos_us: u64,
     /// Longest pause between two acts of the operator, in microseconds.
@@ -44,21 +48,28 @@ impl Profile {
     /// The profile of a seed's run; `acts` is the number of different acts of the operator.
     #[must_use]
     pub fn draw(random: &mut Random, acts: usize) -> Self {
+        let geometry = if random.chance(WIDE_PERCENT) {
+            Geometry::wide(random.between(9, 11))
+        } else {
+            Geometry::solid([64, 256, 515, 1000][random.below(4) as usize])
+        };
+        // A wide device is copied as a whole now and then: that must end in time.
+        let speeds = if geometry.is_wide() { 2 } else { 3 };
         let act_weights = (0..acts).map(|_| [0, 1, 3, 10][random.below(4) as usize]).collect();
         Self {
-            sectors: [64, 256, 512, 1000][random.below(4) as usize],
+            geometry,
             chaos_us: random.between(3, 15) * 1_000_000,
             act_pause_us_max: [100_000, 400_000, 1_500_000][random.below(3) as usize],
             client_pause_us_max: [4_000, 20_000, 80_000][random.below(3) as usize],
             client_depth: random.between(1, 6) as usize,
-            disk_us_max: [300, 3_000, 60_000][random.below(3) as usize],
+            disk_us_max: [300, 3_000, 60_000][random.below(speeds) as usize],
             metadata_us_max: [200, 2_000, 30_000][random.below(3) as usize],
-            delay_us_max: [100, 2_000, 30_000][random.below(3) as usize],
+            delay_us_max: [100, 2_000, 30_000][random.below(speeds) as usize],
             act_weights,
             zeroes_cheaply: [random.chance(60), random.chance(60)],
             secret: random.chance(30),
             sync_buffers: random.between(1, 8) as u32,
-            sync_rate_max: random.chance(20).then_some(200_000),
+            sync_rate_max: (random.chance(20) && speeds == 3).then_some(200_000),
             window_frames: random.between(1, 12) as u32,
         }
     }
@@ -67,7 +78,7 @@ impl Profile {
     #[must_use]
     pub fn calm() -> Self {
         Self {
-            sectors: 256,
+            geometry: Geometry::solid(256),
             chaos_us: 0,
             act_pause_us_max: 1_000_000,
             client_pause_us_max: 20_000,

@@ -2,7 +2,7 @@
 //! log.
 
 use crate::buffers::{Use, checksum};
-use crate::disk::{Work, ZERO_STAMP, sectors};
+use crate::disk::{Work, ZERO_STAMP};
 use crate::world::{Happening, World};
 use replicator::event::{Event, Input, IoOutcome, Output};
 use replicator::ids::{BufferId, IoId, Moment};
@@ -26,14 +26,14 @@ impl World {
                 self.disk_begins(host, io, Work::Read { range, buffer, checksum });
             }
             Output::DiskWrite { io, range, buffer, fua } => {
-                let span = sectors(range);
+                let span = self.profile.geometry.real(range);
                 let stamps = self.hosts[host].buffers.stamps(buffer)?;
                 let stamps = stamps.get(..span.len()).ok_or("a write longer than its buffer")?;
                 let stamps = stamps.to_vec();
                 self.disk_begins(host, io, Work::Write { first_sector: span.start, stamps, fua });
             }
             Output::DiskZero { io, range, fua, may_unmap: _ } => {
-                let span = sectors(range);
+                let span = self.profile.geometry.real(range);
                 let stamps = vec![ZERO_STAMP; span.len()];
                 self.disk_begins(host, io, Work::Write { first_sector: span.start, stamps, fua });
             }
@@ -53,7 +53,7 @@ impl World {
             Output::Reply { request, result } => self.client_hears(host, request, result),
             Output::Release(buffer) => self.released(host, buffer)?,
             Output::OpenExport { size_bytes, .. } => {
-                if size_bytes != self.hosts[host].data.bytes() {
+                if size_bytes != self.profile.geometry.device_bytes() {
                     return Err(format!("the export has {size_bytes} bytes"));
                 }
                 self.export_opens(host);
@@ -119,6 +119,7 @@ impl World {
     }
 
     pub(crate) fn disk_ends(&mut self, host: usize, ticket: u64) {
+        let geometry = &self.profile.geometry;
         let this = &mut self.hosts[host];
         if this.writes_stuck && this.data.is_write(ticket) {
             self.plan(5_000, Happening::DiskEnds { host, ticket });
@@ -130,7 +131,7 @@ impl World {
         }
         let crc32c = match flight.work {
             Work::Read { range, buffer, checksum: wanted } => {
-                let stamps = this.data.current()[sectors(range)].to_vec();
+                let stamps = this.data.current()[geometry.real(range)].to_vec();
                 let sum = checksum(&stamps);
                 if let Err(why) = this.buffers.fill(buffer, stamps) {
                     return self.fail(why);

@@ -87,9 +87,10 @@ impl World {
         let mut random = Random::new(seed);
         let profile = profile.unwrap_or_else(|| Profile::draw(&mut random, ACTS.len()));
         let hosts = [0, 1].map(|host| {
-            let data = DataDisk::new(profile.sectors, FIRST_STAMPS[host]);
+            let data = DataDisk::new(profile.geometry.sectors(), FIRST_STAMPS[host]);
             let node_id = u8::try_from(host).expect("invariant: two hosts");
-            let metadata = MetadataDisk::created(node_id, data.bytes(), random.bits());
+            let metadata =
+                MetadataDisk::created(node_id, profile.geometry.device_bytes(), random.bits());
             Host::new(data, metadata)
         });
         let mut world = Self {
@@ -97,7 +98,7 @@ impl World {
             queue: BTreeMap::new(),
             planned: 0,
             network: Network::new(profile.delay_us_max),
-            ledger: Ledger::new(profile.sectors, FIRST_STAMPS),
+            ledger: Ledger::new(profile.geometry.sectors(), FIRST_STAMPS),
             coverage: Coverage::default(),
             last_request: 0,
             last_stamp: 100,
@@ -274,7 +275,8 @@ impl World {
         if std::mem::take(&mut this.must_create) {
             let node_id = u8::try_from(host).expect("invariant: two hosts");
             let instance_id = self.random.bits();
-            this.metadata = MetadataDisk::created(node_id, this.data.bytes(), instance_id);
+            let data_bytes = self.profile.geometry.device_bytes();
+            this.metadata = MetadataDisk::created(node_id, data_bytes, instance_id);
         }
         let seed = self.random.bytes();
         let zeroes_cheaply = self.profile.zeroes_cheaply[host];
