@@ -7,6 +7,7 @@
 use crate::disk::SECTOR_BYTES;
 use crate::random::Random;
 use metadata::units::{ByteRange, EXTENT_BYTES};
+use std::iter::once;
 use std::ops::Range;
 
 /// Sectors of an extent.
@@ -32,7 +33,7 @@ impl Geometry {
     /// A small device that is real as a whole.
     #[must_use]
     pub fn solid(sectors: usize) -> Self {
-        Self::new(sectors as u64, vec![0..sectors as u64])
+        Self::new(sectors as u64, once(0..sectors as u64))
     }
 
     /// A device of so many extents, more than the least activity log has slots: real are its
@@ -41,19 +42,17 @@ impl Geometry {
     #[must_use]
     pub fn wide(extents: u64) -> Self {
         let device_sectors = extents * EXTENT_SECTORS - 3;
-        let mut areas = Vec::from([0..24]);
-        areas.extend((1..extents).map(|border| {
+        let borders = (1..extents).map(|border| {
             let at = border * EXTENT_SECTORS;
             at - 16..at + 24
-        }));
-        areas.push(device_sectors - 21..device_sectors);
-        Self::new(device_sectors, areas)
+        });
+        let end = device_sectors - 21..device_sectors;
+        Self::new(device_sectors, once(0..24).chain(borders).chain(once(end)))
     }
 
-    fn new(device_sectors: u64, areas: Vec<Range<u64>>) -> Self {
+    fn new(device_sectors: u64, areas: impl Iterator<Item = Range<u64>>) -> Self {
         let mut before = 0;
         let areas = areas
-            .into_iter()
             .map(|device| {
                 let area = Area { before, device };
                 before += area.count();

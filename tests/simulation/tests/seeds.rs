@@ -1,18 +1,16 @@
 //! A fixed set of seeds, so that every change of the engine is judged by the same runs.
 
-use simulation::{Coverage, run};
+use simulation::{Batch, Outcome, cores, run};
 
 /// Enough runs to reach every corner that is counted below, in a few seconds.
 const RUNS: u64 = 400;
 
 #[test]
 fn every_run_of_the_fixed_seeds_keeps_the_promise_and_ends_in_sync() {
-    let mut coverage = Coverage::default();
-    for seed in 1..=RUNS {
-        let report = run(seed, false);
-        assert_eq!(report.violation, None, "replay with: simulation --seed {seed} --trace");
-        coverage.add(&report.coverage);
-    }
+    let threads = cores();
+    let batch = Batch { base: 1, seeds: RUNS, broken: None, keep_going: true, threads };
+    let Outcome { failed, coverage, .. } = batch.make(|_, _| {});
+    assert!(failed.is_empty(), "replay with: simulation --seed S --trace\n{failed:#?}");
     let corners = [
         "full sync verdict",
         "bitmap sync verdict",
