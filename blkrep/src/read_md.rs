@@ -1,15 +1,15 @@
-//! Reads the metadata of this node's replica from the disk while no daemon has it; writes nothing.
+//! Reads the metadata of this node's replica from the disk while no daemon has it.
 
 use crate::config::{MetaDisk, NodeConfig};
-use crate::dataplane::disk_lock::{LockHolder, lock_to_read};
+use crate::dataplane::disk_lock::{LockHolder, lock, lock_to_read};
 use metadata::activity_log::replay;
 use metadata::bitmap::{BitmapError, page_count_for};
 use metadata::page::Page;
-use metadata::superblock::{SuperblockError, choose};
+use metadata::superblock::{SUPERBLOCK_COPIES, SuperblockError, choose};
 use metadata::units::{PAGE_BYTES, device_blocks};
 use metadata::{Bitmap, Layout, Placement, Replay, Superblock};
 use replicator::ids::NodeIndex;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
@@ -73,7 +73,7 @@ pub enum ReadMdError {
         /// In words.
         cause: String,
     },
-    /// The system refused to open, measure or read it.
+    /// The system refused to open, measure, read or write it.
     #[error("cannot {what} {path}: {source}; check the permissions and the disk")]
     Io {
         /// What was tried.
@@ -109,7 +109,7 @@ pub fn read_superblock(
     index: NodeIndex,
     node: &NodeConfig,
 ) -> Result<Superblock, ReadMdError> {
-    let holder = Holder::open(node)?;
+    let holder = Holder::open(node, Access::Read)?;
     let pages = holder.superblock_pages(resource)?;
     holder.choose(&pages, resource, index)
 }
@@ -124,7 +124,7 @@ pub fn read_metadata(
     index: NodeIndex,
     node: &NodeConfig,
 ) -> Result<StoredMetadata, ReadMdError> {
-    let holder = Holder::open(node)?;
+    let holder = Holder::open(node, Access::Read)?;
     let pages = holder.superblock_pages(resource)?;
     let superblock = holder.choose(&pages, resource, index)?;
     let layout = holder.layout(&superblock, node)?;
@@ -146,8 +146,17 @@ pub fn read_metadata(
     })
 }
 
-/// What holds the metadata, open to read and locked against writers.
-struct Holder {
+/// What the metadata are opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Locked against writers.
+    Read,
+    /// Locked against everybody.
+    Change,
+}
+
+/// What holds the metadata, open and locked.
+pub(crate) struct Holder {
     path: PathBuf,
     file: File,
     bytes: u64,
@@ -155,19 +164,30 @@ struct Holder {
 }
 
 impl Holder {
-    fn open(node: &NodeConfig) -> Result<Self, ReadMdError> {
+    /// Opens and locks it.
+    ///
+    /// # Errors
+    /// It is not there, or somebody has it.
+    pub(crate) fn open(node: &NodeConfig, access: Access) -> Result<Self, ReadMdError> {
         let (path, placement) = match &node.meta_disk {
             MetaDisk::Internal => (&node.disk, Placement::Internal),
             MetaDisk::External(path) => (path, Placement::External),
         };
-        let (file, bytes) = open(path)?;
+        let (file, bytes) = open(path, access)?;
         let descriptor = OwnedFd::from(file);
-        lock_to_read(&descriptor)
-            .map_err(|holder| ReadMdError::Locked { path: path.clone(), holder })?;
+        let locked = match access {
+            Access::Read => lock_to_read(&descriptor),
+            Access::Change => lock(&descriptor),
+        };
+        locked.map_err(|holder| ReadMdError::Locked { path: path.clone(), holder })?;
         Ok(Self { path: path.clone(), file: File::from(descriptor), bytes, placement })
     }
 
-    fn superblock_pages(&self, resource: &str) -> Result<[Page; 2], ReadMdError> {
+    /// Both places of the superblock.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn superblock_pages(&self, resource: &str) -> Result<[Page; 2], ReadMdError> {
         if self.bytes < 2 * PAGE_BYTES as u64 {
             return Err(self.without_metadata(format!("it has {} bytes", self.bytes), resource));
         }
@@ -179,7 +199,11 @@ impl Holder {
         Ok(pages)
     }
 
-    fn choose(
+    /// The copy that counts.
+    ///
+    /// # Errors
+    /// There is none, or it is of another resource or node.
+    pub(crate) fn choose(
         &self,
         pages: &[Page; 2],
         resource: &str,
@@ -204,7 +228,7 @@ impl Holder {
         let layout = match self.placement {
             Placement::Internal => Layout::internal(self.bytes, superblock.log),
             Placement::External => {
-                let (_, data_bytes) = open(&node.disk)?;
+                let (_, data_bytes) = open(&node.disk, Access::Read)?;
                 Layout::external(self.bytes, data_bytes, superblock.log)
             }
         };
@@ -229,14 +253,29 @@ impl Holder {
         self.file.read_exact_at(content, offset).map_err(io_error("read", &self.path))
     }
 
+    /// Writes both copies of a superblock, one after the other, each durable before the next
+    /// (D13).
+    ///
+    /// # Errors
+    /// A copy was not written; the other one is as it was, or new.
+    pub(crate) fn write_superblock(&self, superblock: &Superblock) -> Result<(), ReadMdError> {
+        let offsets = Layout::superblock_offsets(self.placement, self.bytes);
+        for (copy, offset) in (0..SUPERBLOCK_COPIES).zip(offsets) {
+            let page = superblock.encode(copy);
+            self.file.write_all_at(&page, offset).map_err(io_error("write", &self.path))?;
+            self.file.sync_all().map_err(io_error("flush", &self.path))?;
+        }
+        Ok(())
+    }
+
     fn without_metadata(&self, cause: String, resource: &str) -> ReadMdError {
         let (path, resource) = (self.path.clone(), resource.to_owned());
         ReadMdError::NoMetadata { path, cause, resource }
     }
 }
 
-/// The file or device, open to read, and its size in bytes.
-fn open(path: &Path) -> Result<(File, u64), ReadMdError> {
+/// The file or device, open, and its size in bytes.
+fn open(path: &Path, access: Access) -> Result<(File, u64), ReadMdError> {
     // Asked before it is opened: to open a FIFO waits for a writer.
     let kind = match std::fs::metadata(path) {
         Ok(metadata) => metadata.file_type(),
@@ -248,7 +287,9 @@ fn open(path: &Path) -> Result<(File, u64), ReadMdError> {
     if !kind.is_block_device() && !kind.is_file() {
         return Err(ReadMdError::WrongType { path: path.to_owned() });
     }
-    let mut file = File::open(path).map_err(io_error("open", path))?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(access == Access::Change);
+    let mut file = options.open(path).map_err(io_error("open", path))?;
     let bytes = file.seek(SeekFrom::End(0)).map_err(io_error("measure", path))?;
     Ok((file, bytes))
 }

@@ -171,6 +171,11 @@ pub enum RefusalClass {
     NoGoodData,
     /// 10: a matter of configuration.
     Configuration,
+    /// 5: `outdate` of a disk that is Inconsistent or worse; whoever wants it not to be promoted
+    /// may take it for a success (drbd-facts 2.7).
+    LowerThanOutdated,
+    /// 16: there is no local disk to do that with.
+    NoDisk,
 }
 
 /// A refused command.

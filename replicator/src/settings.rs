@@ -38,8 +38,8 @@ pub fn buffer_class(bytes: u32) -> usize {
         .expect("invariant: a payload is at most one piece")
 }
 
-/// What to do when the local disk fails (`on-io-error`, drbd-facts 2.6). A failed flush and a failed
-/// metadata write give the disk up whatever is set (D3).
+/// What to do when the local disk fails (`on-io-error`, drbd-facts 2.6). A failed flush and a
+/// failed metadata write give the disk up whatever is set (D3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnIoError {
     /// Give the disk up and go on with the peer's.
@@ -104,8 +104,8 @@ pub enum AfterSb1Pri {
     ViolentlyAs0p,
     /// The Secondary yields, whatever `after-sb-0pri` says.
     DiscardSecondary,
-    /// As `after-sb-0pri` says; a Primary that shall yield is demoted first, or its `pri-lost-after-sb`
-    /// handler is run and an operator decides.
+    /// As `after-sb-0pri` says; a Primary that shall yield is demoted first, or its
+    /// `pri-lost-after-sb` handler is run and an operator decides.
     CallPriLostAfterSb,
 }
 
@@ -168,8 +168,8 @@ pub enum ChecksumUse {
 pub struct SyncSettings {
     /// Cap in bytes per second (`[sync] rate`); none: as fast as it goes.
     pub rate_max: Option<u64>,
-    /// While the application is busy the resync yields to it, but not below so many bytes per second
-    /// (`min-rate`, DRBD's `c-min-rate`).
+    /// While the application is busy the resync yields to it, but not below so many bytes per
+    /// second (`min-rate`, DRBD's `c-min-rate`).
     pub rate_floor: u64,
     /// When blocks are compared before they are copied.
     pub checksums: ChecksumUse,

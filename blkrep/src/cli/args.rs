@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or nothing to do; 2 usage; 5 a wait timed out; 10 configuration, or not up; \
+Exit codes: 0 done or nothing to do; 2 usage; 5 a wait timed out, or the disk is not even Outdated; \
+10 configuration, or not up; \
 11 refused by the state (of the resource, or of a disk that is in use or holds something); \
-17 no access to good data; 20 the daemon cannot be started or does not answer. \
+16 no local disk; 17 no access to good data; 20 the daemon cannot be started or does not answer. \
 Over several resources: the largest.";
 
 /// blkrep: one block device, the same bytes on two nodes.
@@ -103,6 +104,40 @@ pub enum Verb {
     },
     /// Become Secondary
     Secondary(Target),
+    /// Take the disk back that was detached or given up
+    Attach(Target),
+    /// Give this node's disk up; a Primary goes on with the peer's
+    Detach {
+        /// Of which.
+        #[command(flatten)]
+        target: Target,
+        /// Also when it hangs, and also the last good copy
+        #[arg(long)]
+        force: bool,
+    },
+    /// This node's data are bad: copy everything from the peer
+    Invalidate(Target),
+    /// The peer's data are bad: copy everything to it
+    InvalidateRemote(Target),
+    /// This node's data are old: never promote on them (also while its daemon is down)
+    Outdate(Target),
+    /// Hold the resync
+    PauseSync(Target),
+    /// Let the resync go on
+    ResumeSync(Target),
+    /// Hold all I/O of clients
+    SuspendIo(Target),
+    /// Let it go on, also when fencing or missing data hold it
+    ResumeIo(Target),
+    /// Begin a new generation of the data by hand
+    NewCurrentUuid {
+        /// For which.
+        #[command(flatten)]
+        target: Target,
+        /// Both replicas are just created and known to be equal: skip the initial sync
+        #[arg(long)]
+        clear_bitmap: bool,
+    },
     /// Show the state
     Status {
         /// For which.

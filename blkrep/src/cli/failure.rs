@@ -122,6 +122,8 @@ impl Failure {
                 RefusalKind::State => 11,
                 RefusalKind::NoGoodData => 17,
                 RefusalKind::Configuration => 10,
+                RefusalKind::LowerThanOutdated => 5,
+                RefusalKind::NoDisk => 16,
                 RefusalKind::NoAnswer => 20,
             },
             Self::WaitTimedOut { state: _, waited: _ } => 5,
@@ -147,6 +149,8 @@ mod tests {
             (RefusalKind::State, 11),
             (RefusalKind::NoGoodData, 17),
             (RefusalKind::Configuration, 10),
+            (RefusalKind::LowerThanOutdated, 5),
+            (RefusalKind::NoDisk, 16),
             (RefusalKind::NoAnswer, 20),
         ] {
             assert_eq!(Failure::Refused { kind, text: String::new() }.exit_code(), code);

@@ -5,6 +5,7 @@ mod context;
 mod failure;
 mod inspect;
 mod lifecycle;
+mod outdate;
 mod show;
 mod wait;
 
@@ -29,7 +30,9 @@ pub fn main() -> ExitCode {
 
 /// Carries the verb out and returns its exit code.
 fn run(context: &Context, verb: Verb) -> u8 {
-    let plain = |name: &str, request| context.ask(name, request).map(drop);
+    let asks = |target: Target, request| {
+        each(context, &target.resource, |name| context.ask(name, request).map(drop))
+    };
     match verb {
         Verb::CreateMd { target, force } => {
             each(context, &target.resource, |name| lifecycle::create_metadata(context, name, force))
@@ -38,17 +41,25 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::Down(target) => {
             each(context, &target.resource, |name| lifecycle::down(context, name))
         }
-        Verb::Connect { target, discard_my_data } => each(context, &target.resource, |name| {
-            plain(name, Request::Connect { discard_my_data })
-        }),
-        Verb::Disconnect(target) => {
-            each(context, &target.resource, |name| plain(name, Request::Disconnect))
+        Verb::Connect { target, discard_my_data } => {
+            asks(target, Request::Connect { discard_my_data })
         }
-        Verb::Primary { target, force } => {
-            each(context, &target.resource, |name| plain(name, Request::Primary { force }))
+        Verb::Disconnect(target) => asks(target, Request::Disconnect),
+        Verb::Primary { target, force } => asks(target, Request::Primary { force }),
+        Verb::Secondary(target) => asks(target, Request::Secondary),
+        Verb::Attach(target) => asks(target, Request::Attach),
+        Verb::Detach { target, force } => asks(target, Request::Detach { force }),
+        Verb::Invalidate(target) => asks(target, Request::Invalidate),
+        Verb::InvalidateRemote(target) => asks(target, Request::InvalidateRemote),
+        Verb::Outdate(target) => {
+            each(context, &target.resource, |name| outdate::outdate(context, name))
         }
-        Verb::Secondary(target) => {
-            each(context, &target.resource, |name| plain(name, Request::Secondary))
+        Verb::PauseSync(target) => asks(target, Request::PauseSync),
+        Verb::ResumeSync(target) => asks(target, Request::ResumeSync),
+        Verb::SuspendIo(target) => asks(target, Request::SuspendIo),
+        Verb::ResumeIo(target) => asks(target, Request::ResumeIo),
+        Verb::NewCurrentUuid { target, clear_bitmap } => {
+            asks(target, Request::NewCurrentUuid { clear_bitmap })
         }
         Verb::Status { resource, json } => status(context, &resource, json),
         Verb::Role(target) => {

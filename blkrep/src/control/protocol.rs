@@ -31,6 +31,34 @@ pub enum Request {
     },
     /// Become Secondary.
     Secondary,
+    /// Take the disk back that was detached or given up.
+    Attach,
+    /// Give the disk up in order.
+    Detach {
+        /// Also when it hangs, and also the last good copy of a Primary.
+        #[serde(default)]
+        force: bool,
+    },
+    /// The own data are bad: copy everything from the peer.
+    Invalidate,
+    /// The peer's data are bad: copy everything to it.
+    InvalidateRemote,
+    /// The own data are old: do not promote on them.
+    Outdate,
+    /// Hold the resync.
+    PauseSync,
+    /// Let it go on.
+    ResumeSync,
+    /// Hold all I/O of clients.
+    SuspendIo,
+    /// Let it go on.
+    ResumeIo,
+    /// Begin a new generation by hand.
+    NewCurrentUuid {
+        /// Both replicas are just created and known to be equal.
+        #[serde(default)]
+        clear_bitmap: bool,
+    },
     /// Leave: disconnect, detach cleanly, end the daemon.
     Down,
     /// Show the state.
@@ -46,20 +74,64 @@ impl Request {
             Self::Disconnect => Command::Disconnect,
             Self::Primary { force } => Command::Primary { force },
             Self::Secondary => Command::Secondary,
+            Self::Attach => Command::Attach,
+            Self::Detach { force } => Command::Detach { force },
+            Self::Invalidate => Command::Invalidate,
+            Self::InvalidateRemote => Command::InvalidateRemote,
+            Self::Outdate => Command::Outdate,
+            Self::PauseSync => Command::PauseSync,
+            Self::ResumeSync => Command::ResumeSync,
+            Self::SuspendIo => Command::SuspendIo,
+            Self::ResumeIo => Command::ResumeIo,
+            Self::NewCurrentUuid { clear_bitmap } => Command::NewCurrentUuid { clear_bitmap },
             Self::Down => Command::Down,
             Self::Status => Command::Status,
         }
     }
 
-    /// How long the data path may take to answer: a change of role or an end flushes disks and asks
-    /// the peer.
+    /// The verb of the command line.
+    #[must_use]
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Connect { discard_my_data: _ } => "connect",
+            Self::Disconnect => "disconnect",
+            Self::Primary { force: _ } => "primary",
+            Self::Secondary => "secondary",
+            Self::Attach => "attach",
+            Self::Detach { force: _ } => "detach",
+            Self::Invalidate => "invalidate",
+            Self::InvalidateRemote => "invalidate-remote",
+            Self::Outdate => "outdate",
+            Self::PauseSync => "pause-sync",
+            Self::ResumeSync => "resume-sync",
+            Self::SuspendIo => "suspend-io",
+            Self::ResumeIo => "resume-io",
+            Self::NewCurrentUuid { clear_bitmap: _ } => "new-current-uuid",
+            Self::Down => "down",
+            Self::Status => "status",
+        }
+    }
+
+    /// How long the data path may take to answer: most commands flush disks or ask the peer.
     #[must_use]
     pub const fn patience(self) -> Duration {
         match self {
             Self::Connect { discard_my_data: _ } | Self::Disconnect | Self::Status => {
                 Duration::from_secs(5)
             }
-            Self::Primary { force: _ } | Self::Secondary | Self::Down => Duration::from_secs(60),
+            Self::Primary { force: _ }
+            | Self::Secondary
+            | Self::Attach
+            | Self::Detach { force: _ }
+            | Self::Invalidate
+            | Self::InvalidateRemote
+            | Self::Outdate
+            | Self::PauseSync
+            | Self::ResumeSync
+            | Self::SuspendIo
+            | Self::ResumeIo
+            | Self::NewCurrentUuid { clear_bitmap: _ }
+            | Self::Down => Duration::from_secs(60),
         }
     }
 }
@@ -74,6 +146,10 @@ pub enum RefusalKind {
     NoGoodData,
     /// A matter of configuration, or no request that the daemon knows: 10.
     Configuration,
+    /// `outdate` of a disk that is Inconsistent or worse: 5.
+    LowerThanOutdated,
+    /// There is no local disk to do that with: 16.
+    NoDisk,
     /// The daemon is there and its data path does not answer: 20.
     NoAnswer,
 }
@@ -106,6 +182,8 @@ impl From<Answer> for Response {
                     RefusalClass::State => RefusalKind::State,
                     RefusalClass::NoGoodData => RefusalKind::NoGoodData,
                     RefusalClass::Configuration => RefusalKind::Configuration,
+                    RefusalClass::LowerThanOutdated => RefusalKind::LowerThanOutdated,
+                    RefusalClass::NoDisk => RefusalKind::NoDisk,
                 };
                 Self::Refused { kind, text }
             }
@@ -162,11 +240,18 @@ mod tests {
     fn requests_look_as_scripts_write_them() {
         for (line, request) in [
             (r#"{"command":"primary","force":true}"#, Request::Primary { force: true }),
+            (r#"{"command":"detach","force":true}"#, Request::Detach { force: true }),
+            (r#"{"command":"invalidate-remote"}"#, Request::InvalidateRemote),
+            (
+                r#"{"command":"new-current-uuid","clear_bitmap":true}"#,
+                Request::NewCurrentUuid { clear_bitmap: true },
+            ),
             (r#"{"command":"down"}"#, Request::Down),
             (r#"{"command":"status"}"#, Request::Status),
         ] {
             assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
             assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            assert!(line.contains(&format!("\"{}\"", request.verb())), "{line}");
         }
         let bare: Request = serde_json::from_str(r#"{"command":"primary"}"#).unwrap();
         assert_eq!(bare, Request::Primary { force: false });

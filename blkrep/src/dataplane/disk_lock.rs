@@ -35,7 +35,7 @@ impl fmt::Display for LockHolder {
 ///
 /// # Errors
 /// Who holds it.
-pub(super) fn lock(fd: &OwnedFd) -> Result<(), LockHolder> {
+pub(crate) fn lock(fd: &OwnedFd) -> Result<(), LockHolder> {
     try_lock(fd, FlockOperation::NonBlockingLockExclusive)
 }
 

@@ -252,14 +252,7 @@ impl Pair {
     }
 
     pub(super) fn command(&self, id: NodeId, request: Request) -> Result<(), DemoError> {
-        let verb = match request {
-            Request::Connect { .. } => "connect",
-            Request::Disconnect => "disconnect",
-            Request::Primary { force: _ } => "primary",
-            Request::Secondary => "secondary",
-            Request::Down => "down",
-            Request::Status => "status",
-        };
+        let verb = request.verb();
         match self.ask(id, request)? {
             Response::Done | Response::Status(_) => Ok(()),
             Response::Refused { kind: _, text } => {

@@ -1,0 +1,28 @@
+//! `outdate`: by the daemon when there is one, else on the disk itself.
+
+use super::context::Context;
+use super::failure::Failure;
+use crate::control::client::ControlError;
+use crate::control::protocol::{RefusalKind, Request};
+use crate::outdate_md::{self, Marked};
+
+pub(super) fn outdate(context: &Context, name: &str) -> Result<(), Failure> {
+    match context.ask(name, Request::Outdate) {
+        Ok(_) => return Ok(()),
+        // A daemon without a disk has let go of it, or never had it.
+        Err(Failure::Control(ControlError::NotUp { resource: _ }))
+        | Err(Failure::Refused { kind: RefusalKind::NoDisk, text: _ }) => {}
+        Err(failure) => return Err(failure),
+    }
+    let resource = context.load(name)?;
+    let index = resource.node_index(&context.node)?;
+    match outdate_md::outdate(name, index, resource.node(index))? {
+        Marked::Outdated => Ok(()),
+        Marked::WorseAlready => Err(Failure::Refused {
+            kind: RefusalKind::LowerThanOutdated,
+            text: "the disk is Inconsistent, which is worse than Outdated: it is not promoted \
+                   anyway, there is nothing to do"
+                .to_owned(),
+        }),
+    }
+}
