@@ -17,6 +17,7 @@ mod initial_sync;
 mod link_cut;
 mod primary_killed;
 mod promotion_race;
+mod random_failures;
 mod refusals;
 mod secondary_killed;
 mod secondary_stopped;

@@ -7,12 +7,18 @@
 use crate::nbd_client::{Command, NbdClient, NbdError};
 use crate::seeded::Seeded;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Bytes of one block of the ledger.
 pub const LEDGER_BLOCK_BYTES: usize = 4096;
 /// Writes that are open at once.
 const DEPTH: usize = 16;
+/// Cookie of a flush; those of writes are the block's number.
+const FLUSH_COOKIE: u64 = u64::MAX;
+/// A client that flushes makes one of so many writes durable by itself (FUA).
+const WRITES_PER_FUA: u64 = 16;
 /// `LEDGER_BLOCK_BYTES` as the protocol counts.
 const BLOCK_BYTES: u32 = LEDGER_BLOCK_BYTES as u32;
 
@@ -29,10 +35,26 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: BTreeMap<u64, Entry>,
+    area: Option<Range<u64>>,
+    flush_every: Option<u64>,
     writes_acknowledged: u64,
+    flushes_acknowledged: u64,
+    longest_silence: Duration,
 }
 
 impl Ledger {
+    /// The same, writing only these blocks: others of the device belong to another client.
+    #[must_use]
+    pub fn within(self, blocks: Range<u64>) -> Self {
+        Self { area: Some(blocks), ..self }
+    }
+
+    /// The same, sending a flush after so many answers, one at a time, and some writes with FUA.
+    #[must_use]
+    pub fn flushing_every(self, writes: u64) -> Self {
+        Self { flush_every: Some(writes), ..self }
+    }
+
     /// Writes random blocks, 16 at a time, until `enough` says so (asked after each answer, with
     /// the number of acknowledged writes) or the connection fails; gives the failure.
     ///
@@ -44,33 +66,68 @@ impl Ledger {
         random: &mut Seeded,
         mut enough: impl FnMut(u64) -> bool,
     ) -> Result<(), NbdError> {
-        let blocks = client.size_bytes() / LEDGER_BLOCK_BYTES as u64;
+        let area = self.area.clone().unwrap_or(0..client.size_bytes() / LEDGER_BLOCK_BYTES as u64);
         let mut open = BTreeSet::new();
         let mut ending = false;
+        let mut unflushed = 0;
+        let mut answered = Instant::now();
         loop {
             while !ending && open.len() < DEPTH {
-                let block = random.below(blocks);
-                if !open.insert(block) {
-                    continue;
+                let block = area.start + random.below(area.end - area.start);
+                if open.insert(block) {
+                    self.send(client, block, random)?;
                 }
-                let entry = self.entries.entry(block).or_default();
-                entry.sent += 1;
-                let data = content(block, entry.sent);
-                let command = Command::Write { fua: false };
-                client.send(command, block, offset(block), BLOCK_BYTES, &data)?;
+            }
+            if !ending && self.flush_every.is_some_and(|every| unflushed >= every) {
+                unflushed = 0;
+                if open.insert(FLUSH_COOKIE) {
+                    client.send(Command::Flush, FLUSH_COOKIE, 0, 0, &[])?;
+                }
             }
             if open.is_empty() {
                 return Ok(());
             }
-            let block = client.receive()?;
-            if !open.remove(&block) {
-                return Err(NbdError::Protocol { what: format!("cookie {block} twice") });
+            let cookie = client.receive()?;
+            self.longest_silence = self.longest_silence.max(answered.elapsed());
+            if !open.remove(&cookie) {
+                return Err(NbdError::Protocol { what: format!("cookie {cookie} twice") });
             }
-            let entry = self.entries.entry(block).or_default();
-            entry.acknowledged = entry.sent;
-            self.writes_acknowledged += 1;
+            if cookie == FLUSH_COOKIE {
+                self.flushes_acknowledged += 1;
+            } else {
+                let entry = self.entries.entry(cookie).or_default();
+                entry.acknowledged = entry.sent;
+                self.writes_acknowledged += 1;
+                unflushed += 1;
+            }
             ending = ending || enough(self.writes_acknowledged);
+            answered = Instant::now();
         }
+    }
+
+    fn send(
+        &mut self,
+        client: &mut NbdClient,
+        block: u64,
+        random: &mut Seeded,
+    ) -> Result<(), NbdError> {
+        let entry = self.entries.entry(block).or_default();
+        entry.sent += 1;
+        let data = content(block, entry.sent);
+        let fua = self.flush_every.is_some() && random.below(WRITES_PER_FUA) == 0;
+        client.send(Command::Write { fua }, block, offset(block), BLOCK_BYTES, &data)
+    }
+
+    /// Number of flushes that were acknowledged.
+    #[must_use]
+    pub const fn flushes_acknowledged(&self) -> u64 {
+        self.flushes_acknowledged
+    }
+
+    /// The longest time in which requests were open and none was answered.
+    #[must_use]
+    pub const fn longest_silence(&self) -> Duration {
+        self.longest_silence
     }
 
     /// Number of writes that were acknowledged.

@@ -12,13 +12,15 @@
 //! |---|---|
 //! | the two nodes and what is done to them | `pair`, `node`, `state` |
 //! | their network, and how it is cut | `network` |
-//! | clients of the device | `nbd_client`, `ledger`, `fio` |
+//! | clients of the device | `nbd_client`, `ledger`, `writer`, `fio` |
+//! | what may happen in a round of random failures | `failures` |
 //! | what speaks to the peer port in a node's place | `fake_peer` |
 //! | disks that note what reaches them, devices over an export | `block_device` |
 //! | programs, waiting, comparing, skipping | `program`, `wait`, `compare`, `skips` |
 
 pub mod block_device;
 pub mod compare;
+pub mod failures;
 pub mod fake_peer;
 pub mod fio;
 pub mod ledger;
@@ -32,6 +34,7 @@ pub mod seeded;
 pub mod skips;
 pub mod state;
 pub mod wait;
+pub mod writer;
 
 pub use node::Node;
 pub use pair::{Pair, PairOptions};

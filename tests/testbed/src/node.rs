@@ -24,7 +24,7 @@ const START_MAX: Duration = Duration::from_secs(15);
 /// What a daemon says that was started before the kernel has ended its predecessor's I/O.
 const DISK_HELD: &str = " is locked by ";
 /// Lines of a log that a failed test shows.
-const TAIL_LINES: usize = 60;
+const TAIL_LINES: usize = 200;
 
 /// The daemon of a node, as the test bed holds it.
 #[derive(Debug)]
@@ -295,6 +295,18 @@ impl Node {
     #[must_use]
     pub fn state(&self) -> State {
         State::new(&self.status())
+    }
+
+    /// The current generation identifier, without the mark of a Primary; also while its daemon is
+    /// down.
+    ///
+    /// # Panics
+    /// When `get-gi` fails.
+    #[must_use]
+    pub fn current_generation(&self) -> u64 {
+        let line = self.must(&["get-gi", RESOURCE]).stdout;
+        let current = line.split(':').next().unwrap_or_default();
+        u64::from_str_radix(current, 16).unwrap_or_else(|_| panic!("get-gi printed '{line}'")) & !1
     }
 
     /// Waits until the state of this node is as wanted; `what` is in words.

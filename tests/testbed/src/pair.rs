@@ -102,6 +102,23 @@ impl Pair {
         Some(Self { a, b, network, scratch })
     }
 
+    /// The first node (0) or the second one (1).
+    ///
+    /// # Panics
+    /// When it is neither.
+    #[must_use]
+    pub fn node(&self, index: usize) -> &Node {
+        [&self.a, &self.b][index]
+    }
+
+    /// The same, to start and end it.
+    ///
+    /// # Panics
+    /// When it is neither.
+    pub fn node_mut(&mut self, index: usize) -> &mut Node {
+        [&mut self.a, &mut self.b].into_iter().nth(index).expect("a pair has nodes 0 and 1")
+    }
+
     /// A directory for the test's own files.
     #[must_use]
     pub fn scratch(&self) -> &Path {

@@ -102,6 +102,12 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Kills it, and gives what it has written so far.
+    pub fn kill(mut self) -> Output {
+        self.child.kill().ok();
+        self.output()
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -115,15 +121,21 @@ impl Running {
         if late {
             self.child.kill().ok();
         }
+        let shown = self.shown.clone();
+        let output = self.output();
+        assert!(!late, "{shown} did not end within {limit:?}: {output:?}");
+        output
+    }
+
+    /// Waits for the end of a program that is killed or ends by itself.
+    fn output(&mut self) -> Output {
         let status = self.child.wait().expect("invariant: a child can be waited for once");
         let [stdout, stderr] = self
             .readers
             .take()
             .expect("invariant: only finish takes the readers")
             .map(|reader| reader.join().unwrap_or_default());
-        let output = Output { code: code(status), stdout, stderr };
-        assert!(!late, "{} did not end within {limit:?}: {output:?}", self.shown);
-        output
+        Output { code: code(status), stdout, stderr }
     }
 }
 

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Makes the names of one process differ.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
+/// Environment variable that, when set, keeps the files of a failed test.
+pub const KEEP_VARIABLE: &str = "BLKREP_TEST_KEEP";
+
 /// The directory, of mode 0700, under the system's temporary directory.
 #[derive(Debug)]
 pub struct Scratch {
@@ -48,6 +51,10 @@ impl Default for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os(KEEP_VARIABLE).is_some() {
+            eprintln!("---- the files are kept in {}", self.path.display());
+            return;
+        }
         // Nobody is left to be told about a file that does not go.
         fs::remove_dir_all(&self.path).ok();
     }

@@ -36,6 +36,12 @@ impl Seeded {
         Self::new(seed)
     }
 
+    /// A seed that begins the same numbers.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.state
+    }
+
     /// The next number.
     pub const fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
