@@ -10,6 +10,7 @@
 //! named in is under way. Resync buffers are lent to the engine by [`Input::SyncBuffer`], at the
 //! start and again each time one is free.
 
+use crate::digest::Digested;
 use crate::ids::{BufferId, CommandId, HandlerId, IoId, LinkId, RequestId};
 use crate::message::Message;
 use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
@@ -297,6 +298,13 @@ pub enum Input {
         /// How.
         outcome: IoOutcome,
     },
+    /// A read for comparison ended.
+    DigestDone {
+        /// Which.
+        io: IoId,
+        /// What was read, or the operating system's error number.
+        read: Result<Digested, i32>,
+    },
     /// A metadata write ended; if done, it is durable.
     MetadataDone {
         /// Which.
@@ -454,6 +462,16 @@ pub enum Output {
         buffer: BufferId,
         /// Report the crc32c of what was read.
         checksum: bool,
+    },
+    /// Read `range` of the data into `buffer` and report both checksum and digest: answered by
+    /// `Input::DigestDone`.
+    DiskDigest {
+        /// Name of the I/O.
+        io: IoId,
+        /// What, at most `SYNC_PIECE_BYTES_MAX`.
+        range: ByteRange,
+        /// Where to, at its beginning.
+        buffer: BufferId,
     },
     /// Write the beginning of `buffer` to `range` of the data.
     DiskWrite {

@@ -15,6 +15,7 @@
 
 mod authentication;
 mod block_set;
+pub mod digest;
 mod entropy;
 pub mod event;
 pub mod generation;
@@ -23,6 +24,7 @@ pub mod message;
 pub mod mutation;
 pub mod node;
 mod overlap;
+pub mod pace;
 mod rate;
 pub mod settings;
 mod slab;

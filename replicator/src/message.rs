@@ -1,7 +1,9 @@
 //! What the two nodes say to each other. The bytes are in `wire`; the order of the handshake in
 //! `handshake`.
 
+use crate::digest::Digest;
 use crate::ids::NodeIndex;
+use crate::pace::SyncLimit;
 use crate::settings::PeerWindow;
 use crate::state::{DiskState, Role};
 use metadata::generations::Generations;
@@ -133,6 +135,15 @@ impl RefusalCode {
     }
 }
 
+/// What the source of a resync says of itself with every answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceLoad {
+    /// Clients have read or written there since the last answer.
+    pub application: bool,
+    /// Most open requests wait for its disk.
+    pub disk: bool,
+}
+
 /// A message. Those that carry a payload say so; its length and crc32c travel in the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -226,6 +237,19 @@ pub enum Message {
         number: u64,
         /// What, at most `SYNC_PIECE_BYTES_MAX`.
         range: ByteRange,
+        /// What holds the resync back, as the target sees it.
+        limit: SyncLimit,
+    },
+    /// Target to source: send me this unless yours has this digest, too.
+    SyncCompare {
+        /// Its number; shares the numbers of `SyncRequest`.
+        number: u64,
+        /// What, at most `SYNC_PIECE_BYTES_MAX`.
+        range: ByteRange,
+        /// What holds the resync back, as the target sees it.
+        limit: SyncLimit,
+        /// Of what the target has there.
+        digest: Digest,
     },
     /// Source to target: here it is; payload.
     SyncData {
@@ -233,6 +257,21 @@ pub enum Message {
         number: u64,
         /// What.
         range: ByteRange,
+        /// What the target cannot see.
+        load: SourceLoad,
+    },
+    /// Source to target: yours is the same. Counts as written: its bits fall when both have flushed
+    /// after it (D7).
+    SyncEqual {
+        /// Which request.
+        number: u64,
+        /// What the target cannot see.
+        load: SourceLoad,
+    },
+    /// Hold the resync, or do not on my account any more (`pause-sync`).
+    SyncPause {
+        /// Hold it.
+        paused: bool,
     },
     /// Source to target: it cannot be read (D9).
     SyncUnreadable {

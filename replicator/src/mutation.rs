@@ -36,5 +36,7 @@ macro_rules! mutations {
 mutations! {
     AckBeforePeer: "D2: a write is answered when the own disk has it";
     SkipLogWrite: "D1: a cold extent counts as hot at once";
+    EqualClearsAtOnce: "D7: blocks that a comparison found equal are cleared without a flush";
+    ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     SkipRotation: "G2: no new generation before an answer alone";
 }

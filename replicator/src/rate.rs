@@ -19,9 +19,9 @@ impl Rate {
         Self { bytes_per_s: bytes_per_s.max(1), tokens: 0, filled: now }
     }
 
-    /// Takes `bytes`, or says when to ask again. A request larger than the bucket goes when the
-    /// bucket is full, and is paid for afterwards.
-    pub(crate) fn take(&mut self, now: Moment, bytes: u64) -> Result<(), Moment> {
+    /// True when something may pass, else when to ask again. What is larger than the bucket goes
+    /// when anything is in it, and is paid for afterwards.
+    pub(crate) fn ready(&mut self, now: Moment) -> Result<(), Moment> {
         let passed = now.since(self.filled);
         self.filled = now;
         let burst = Self::bytes_in(self.bytes_per_s, BURST);
@@ -31,12 +31,12 @@ impl Rate {
             let micros = missing.saturating_mul(1_000_000).div_ceil(self.bytes_per_s);
             return Err(now.after(Duration::from_micros(micros.max(1))));
         }
-        self.tokens -= i64::try_from(bytes).unwrap_or(i64::MAX / 2);
         Ok(())
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.tokens <= 0
+    /// So many bytes have passed.
+    pub(crate) fn spend(&mut self, bytes: u64) {
+        self.tokens -= i64::try_from(bytes).unwrap_or(i64::MAX / 2);
     }
 
     fn bytes_in(bytes_per_s: u64, time: Duration) -> i64 {
@@ -55,8 +55,11 @@ mod tests {
         let mut now = Moment(0);
         let mut passed = 0_u64;
         while now < Moment(10_000_000) {
-            match rate.take(now, 128 << 10) {
-                Ok(()) => passed += 128 << 10,
+            match rate.ready(now) {
+                Ok(()) => {
+                    rate.spend(128 << 10);
+                    passed += 128 << 10;
+                }
                 Err(again) => {
                     assert!(again > now);
                     now = again;

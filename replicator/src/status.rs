@@ -14,13 +14,15 @@ pub struct SyncProgress {
     pub left_blocks: u64,
     /// Blocks copied by it so far (rewritten ones count again).
     pub copied_blocks: u64,
-    /// Bytes per second over the last seconds.
+    /// Blocks that were compared and found equal, so that they were not copied.
+    pub equal_blocks: u64,
+    /// Bytes per second over the last seconds; 0 while it is paused.
     pub bytes_per_s: u64,
     /// Time left at that rate; none while nothing moves.
     pub eta: Option<Duration>,
-    /// Time since it began.
+    /// Time since it began, less pauses and interruptions.
     pub elapsed: Duration,
-    /// What holds it back now, in one word: `rate`, `link`, `disk`.
+    /// What holds it back now, in one word: `rate`, `application`, `disk`, `link`.
     pub limited_by: &'static str,
 }
 

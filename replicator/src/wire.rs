@@ -134,6 +134,7 @@ mod tests {
     use super::samples::{hello_sample, samples, samples_of};
     use super::*;
     use crate::ids::NodeIndex;
+    use crate::message::SourceLoad;
     use crate::settings::PIECE_BYTES_MAX;
     use metadata::units::ByteRange;
 
@@ -378,7 +379,10 @@ mod tests {
     #[should_panic(expected = "a payload is as long as the range")]
     fn encoding_a_payload_of_another_length_than_the_range_is_our_own_bug() {
         let range = ByteRange::new(0, 512);
-        encoded(&Message::SyncData { number: 7, range }, Some((511, 0)));
+        encoded(
+            &Message::SyncData { number: 7, range, load: SourceLoad::default() },
+            Some((511, 0)),
+        );
     }
 
     #[test]

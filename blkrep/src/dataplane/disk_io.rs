@@ -4,9 +4,11 @@ use super::token::{Source, Token};
 use crate::ring::arena::{Arena, Pool, Span};
 use crate::ring::{Operation, Ring, ZeroHow};
 use metadata::units::ByteRange;
+use replicator::digest::Digested;
 use replicator::event::{Input, IoOutcome};
 use replicator::ids::{BufferId, IoId};
 use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,6 +26,13 @@ pub(super) enum Work {
         buffer: BufferId,
         /// Report the crc32c.
         checksum: bool,
+    },
+    /// Fill the beginning of `buffer` and report crc32c and SHA-256.
+    Digest {
+        /// From where.
+        range: ByteRange,
+        /// Where to.
+        buffer: BufferId,
     },
     /// Write the beginning of `buffer`.
     Write {
@@ -99,7 +108,7 @@ impl DataDisk {
     pub(super) fn kick(&mut self, ring: &mut Ring) {
         while let Some((io, work)) = self.waiting.pop_front() {
             let step = match work {
-                Work::Read { .. } | Work::Write { .. } => Step::Moving(0),
+                Work::Read { .. } | Work::Digest { .. } | Work::Write { .. } => Step::Moving(0),
                 Work::Zero { may_unmap: true, .. } => Step::Asking(ZeroHow::GiveBack),
                 Work::Zero { may_unmap: false, .. } => Step::Asking(ZeroHow::KeepSpace),
                 Work::Flush => Step::Flushing,
@@ -150,14 +159,19 @@ impl DataDisk {
             Ok(None) => {}
             Err(errno) => {
                 self.idle.push(place);
-                let outcome = IoOutcome::Failed { errno: errno.raw_os_error() };
-                return Some(Input::DiskDone { io: job.io, outcome });
+                return Some(failed(&job, errno.raw_os_error()));
             }
         }
         self.idle.push(place);
         let crc32c = match job.work {
             Work::Read { range, buffer, checksum: true } => {
                 crc32c::crc32c(ring.arena().bytes(Span::head(buffer, short(range))))
+            }
+            Work::Digest { range, buffer } => {
+                let bytes = ring.arena().bytes(Span::head(buffer, short(range)));
+                let crc32c = crc32c::crc32c(bytes);
+                let read = Ok(Digested { crc32c, digest: Sha256::digest(bytes).into() });
+                return Some(Input::DigestDone { io: job.io, read });
             }
             Work::Read { checksum: false, .. }
             | Work::Write { .. }
@@ -172,7 +186,10 @@ impl DataDisk {
         let token = Token { source: Source::Disk, place, use_number: 0 }.pack();
         let fd = self.fd.as_fd();
         let operation = match (job.work, job.step) {
-            (Work::Read { range, buffer, .. }, Step::Moving(done)) => Operation::Read {
+            (
+                Work::Read { range, buffer, .. } | Work::Digest { range, buffer },
+                Step::Moving(done),
+            ) => Operation::Read {
                 fd,
                 offset_bytes: range.start() + u64::from(done),
                 into: Span { buffer, start: done, bytes: short(range) - done },
@@ -199,11 +216,24 @@ impl DataDisk {
     }
 }
 
+/// What the engine hears of a job that failed.
+fn failed(job: &Job, errno: i32) -> Input {
+    match job.work {
+        Work::Digest { .. } => Input::DigestDone { io: job.io, read: Err(errno) },
+        Work::Read { .. } | Work::Write { .. } | Work::Zero { .. } | Work::Flush => {
+            Input::DiskDone { io: job.io, outcome: IoOutcome::Failed { errno } }
+        }
+    }
+}
+
 /// What follows a step that went well; none when the job is done.
 fn next_step(job: &Job, bytes: u32) -> Result<Option<Step>, Errno> {
     let after_zeroing = |fua| if fua { Some(Step::Flushing) } else { None };
     match (job.work, job.step) {
-        (Work::Read { range, .. } | Work::Write { range, .. }, Step::Moving(done)) => {
+        (
+            Work::Read { range, .. } | Work::Digest { range, .. } | Work::Write { range, .. },
+            Step::Moving(done),
+        ) => {
             // Nothing moved: the disk ends before the range does.
             if bytes == 0 {
                 return Err(Errno::IO);
@@ -307,6 +337,28 @@ mod tests {
         assert_eq!(run(&mut disk, &mut ring, read), IoOutcome::Done { crc32c });
         assert!(disk.is_idle());
         disk.close(&mut ring);
+    }
+
+    #[test]
+    fn a_read_for_comparison_tells_the_digest_of_what_is_on_the_disk() {
+        let mut ring = ring();
+        let mut disk = disk(&mut ring);
+        let buffer = ring.arena_mut().allocate(Pool::Client, 4096).expect("free");
+        let expected: [u8; 32] = Sha256::digest([0; 4096]).into();
+        disk.start(IoId(4), Work::Digest { range: ByteRange::new(0, 4096), buffer });
+        disk.kick(&mut ring);
+        let mut done = Vec::new();
+        while done.is_empty() {
+            ring.wait(Some(Duration::from_secs(5)), &mut done).expect("the ring works");
+        }
+        let place = Token::unpack(done[0].token).place;
+        match disk.completed(&mut ring, place, done[0].result) {
+            Some(Input::DigestDone { io: IoId(4), read: Ok(read) }) => {
+                assert_eq!(read.digest, expected);
+                assert_eq!(read.crc32c, crc32c::crc32c(&[0; 4096]));
+            }
+            other => panic!("not a digest: {other:?}"),
+        }
     }
 
     #[test]

@@ -216,6 +216,9 @@ impl IoThread {
             Output::DiskRead { io, range, buffer, checksum } => {
                 self.start(io, Work::Read { range, buffer, checksum });
             }
+            Output::DiskDigest { io, range, buffer } => {
+                self.start(io, Work::Digest { range, buffer });
+            }
             Output::DiskWrite { io, range, buffer, fua } => {
                 self.start(io, Work::Write { range, buffer, fua });
             }

@@ -29,8 +29,12 @@ pub fn bar(sync: &SyncProgress) -> String {
         })
         .collect();
     let eta = sync.eta.map_or_else(|| "stalled".to_owned(), |eta| format!("ETA {}", clock(eta)));
+    let equal = match sync.equal_blocks {
+        0 => String::new(),
+        blocks => format!("  {} equal", size(blocks * BLOCK_BYTES)),
+    };
     format!(
-        "[{bar}] {:>3}.{}%  {} of {} left  {}/s  {eta}  limited by {}",
+        "[{bar}] {:>3}.{}%  {} of {} left  {}/s  {eta}  limited by {}{equal}",
         percent_100ths / 100,
         percent_100ths % 100 / 10,
         size(sync.left_blocks * BLOCK_BYTES),
@@ -53,6 +57,13 @@ mod tests {
             "[==========>.........]  50.0%  512.0 MiB of 1.0 GiB left  100.0 MiB/s  ETA 0:06  \
              limited by disk"
         );
+    }
+
+    #[test]
+    fn what_was_equal_is_shown_where_there_is_some() {
+        let mut sync = sample_status().sync.unwrap();
+        sync.equal_blocks = 256;
+        assert!(bar(&sync).ends_with("limited by disk  1.0 MiB equal"));
     }
 
     #[test]

@@ -140,6 +140,7 @@ fn sync_details(sync: &SyncProgress) -> Value {
         "total-blocks": sync.total_blocks,
         "left-blocks": sync.left_blocks,
         "copied-blocks": sync.copied_blocks,
+        "equal-blocks": sync.equal_blocks,
         "bytes-per-s": sync.bytes_per_s,
         "eta-s": sync.eta.map(|eta| eta.as_secs()),
         "elapsed-s": sync.elapsed.as_secs(),

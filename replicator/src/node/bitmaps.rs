@@ -8,6 +8,7 @@ use super::verdict::is_full;
 use crate::generation::{End, begin_sync};
 use crate::ids::LinkId;
 use crate::message::Message;
+use crate::settings::ChecksumUse;
 use crate::wire::BITMAP_RUNS_BYTES_MAX;
 use metadata::generations::same_generation;
 use metadata::runs;
@@ -17,6 +18,7 @@ impl Node {
     /// Sends the own bitmap and waits for the peer's; for a full sync all bits are set instead.
     pub(super) fn begin_bitmaps(&mut self, with: With, plan: Plan) {
         let old_replication = self.replication();
+        self.hold.compares = self.compares(&with, plan);
         self.next_stage(Stage::Bitmaps { with, plan });
         self.replication_changed(old_replication, "the handshake says so");
         if is_full(plan.decision.verdict) {
@@ -26,6 +28,23 @@ impl Node {
             self.bitmaps_united();
         } else {
             self.send_bitmap();
+        }
+    }
+
+    /// True when the target compares before it lets copy: its own setting decides. By default where
+    /// bits came from an activity log: most of those blocks are equal (D8). A crash mark says that,
+    /// and lasts until both are in sync.
+    fn compares(&self, with: &With, plan: Plan) -> bool {
+        let crashed = |data: Option<bool>| data.unwrap_or(false);
+        match self.settings.sync.checksums {
+            ChecksumUse::Always => true,
+            ChecksumUse::Never => false,
+            ChecksumUse::AfterCrash => {
+                let mine =
+                    self.replica.attached().map(|disk| disk.superblock.flags.crashed_primary);
+                let theirs = with.data.map(|data| data.crashed_primary);
+                !is_full(plan.decision.verdict) && (crashed(mine) || crashed(theirs))
+            }
         }
     }
 

@@ -68,12 +68,14 @@ impl Node {
             | Command::Invalidate
             | Command::InvalidateRemote
             | Command::Outdate
-            | Command::PauseSync
-            | Command::ResumeSync
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. } => {
                 self.answer(id, Err(state("this release cannot do that".into())));
+            }
+            Command::PauseSync | Command::ResumeSync => {
+                let result = self.sync_hold_asked(command == Command::PauseSync);
+                self.answer(id, result);
             }
             Command::Down => self.leave(id),
             Command::Status => {
@@ -157,12 +159,17 @@ impl Node {
             (Message::Flush { number }, None) => self.guest_flush(number),
             (Message::FlushDone { number }, None) => self.flush_done_received(number),
             (Message::PairDone { number }, None) => self.pair_done_received(number),
-            (Message::SyncRequest { number, range }, None) => {
-                self.sync_request_received(number, range)
+            (Message::SyncRequest { number, range, limit }, None) => {
+                self.sync_request_received(number, range, limit, None);
             }
-            (Message::SyncData { number, range }, Some(payload)) => {
-                self.sync_data_received(number, range, payload);
+            (Message::SyncCompare { number, range, limit, digest }, None) => {
+                self.sync_request_received(number, range, limit, Some(digest));
             }
+            (Message::SyncData { number, range, load }, Some(payload)) => {
+                self.sync_data_received(number, range, load, payload);
+            }
+            (Message::SyncEqual { number, load }, None) => self.sync_equal_received(number, load),
+            (Message::SyncPause { paused }, None) => self.sync_pause_received(paused),
             (Message::SyncUnreadable { number }, None) => self.sync_unreadable_received(number),
             (Message::SyncWritten { number }, None) => self.sync_written_received(number),
             (Message::SyncNoneLeft, None) => self.none_left_received(),

@@ -56,6 +56,7 @@ impl Node {
             self.wish(Output::Release(payload.buffer));
             return;
         }
+        self.sync_sees_application();
         self.counters.received_bytes += u64::from(payload.bytes);
         let io = self.guest_io(number, Some(payload.buffer), range);
         self.wish(Output::DiskWrite { io, range, buffer: payload.buffer, fua });
@@ -63,6 +64,7 @@ impl Node {
 
     pub(super) fn guest_zero(&mut self, number: u64, range: ByteRange, fua: bool, may_unmap: bool) {
         if self.guest_may_write(range) {
+            self.sync_sees_application();
             let io = self.guest_io(number, None, range);
             self.wish(Output::DiskZero { io, range, fua, may_unmap });
         }

@@ -25,6 +25,7 @@ mod read;
 mod replica;
 mod route;
 mod sync_end;
+mod sync_hold;
 mod sync_source;
 mod sync_target;
 mod verdict;
@@ -49,6 +50,7 @@ use promote::RoleChange;
 use replica::Replica;
 use route::Purpose;
 use std::collections::VecDeque;
+use sync_hold::Hold;
 use sync_source::Source;
 use sync_target::Target;
 use write::Writes;
@@ -89,6 +91,7 @@ pub struct Node {
     generation_pending: bool,
     guest: Guest,
     sync: Sync,
+    hold: Hold,
     sync_buffers: Vec<crate::ids::BufferId>,
     handlers: Handlers,
     counters: Counters,
@@ -125,6 +128,7 @@ impl Node {
             generation_pending: false,
             guest: Guest::default(),
             sync: Sync::Idle,
+            hold: Hold::default(),
             sync_buffers: Vec::new(),
             handlers: Handlers::default(),
             counters: Counters::default(),
@@ -168,10 +172,12 @@ impl Node {
             Input::SyncBuffer(buffer) => {
                 self.sync_buffers.push(buffer);
                 self.sync_read_more();
+                self.sync_pump();
             }
             Input::Request { id, op } => self.request(id, op),
             Input::Clients(count) => self.clients = count,
             Input::DiskDone { io, outcome } => self.disk_done(io, outcome),
+            Input::DigestDone { io, read } => self.digest_done(io, read),
             Input::MetadataDone { io, outcome } => self.metadata_done(io, outcome),
             Input::LinkUp { link, origin } => self.link_up(link, origin),
             Input::DialFailed { reason } => self.dial_failed(&reason),

@@ -54,22 +54,22 @@ impl Node {
     fn sync_progress(&self, now: Moment) -> Option<SyncProgress> {
         let (progress, limited_by) = match &self.sync {
             Sync::Idle => return None,
-            Sync::Source(source) => (&source.progress, "link"),
-            Sync::Target(target) => {
-                (&target.progress, target.limited_by(self.settings.sync_buffers as usize))
-            }
+            Sync::Source(source) => (&source.progress, source.limited_by()),
+            Sync::Target(target) => (&target.progress, target.limited_by(now)),
         };
         let left_blocks = self.out_of_sync_blocks();
+        let (_, total_blocks) = progress.done_and_total(left_blocks);
         let bytes_per_s = progress.bytes_per_s(now);
         let eta = (left_blocks * BLOCK_BYTES).checked_div(bytes_per_s).map(Duration::from_secs);
         Some(SyncProgress {
-            total_blocks: progress.total_blocks.max(left_blocks),
+            total_blocks,
             left_blocks,
             copied_blocks: progress.copied_blocks,
+            equal_blocks: progress.equal_blocks,
             bytes_per_s,
             eta,
-            elapsed: now.since(progress.began),
-            limited_by,
+            elapsed: progress.elapsed(now),
+            limited_by: limited_by.word(),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::persist::Then;
+use crate::digest::Digested;
 use crate::event::{ClientError, IoOutcome, Output};
 use crate::ids::{BufferId, IoId, LinkId, RequestId};
 
@@ -20,6 +21,8 @@ pub(super) enum Purpose {
     GuestFlush { link: LinkId, number: u64 },
     /// The source's read for a resync request, by its number.
     SyncRead { link: LinkId, number: u64, buffer: BufferId },
+    /// The target's read for comparison, by the request's number.
+    SyncDigest { link: LinkId, number: u64, buffer: BufferId },
     /// The target's write of what came, by the request's number.
     SyncWrite { link: LinkId, number: u64, buffer: BufferId },
     /// A flush before something else may go on.
@@ -67,8 +70,23 @@ impl Node {
             Purpose::SyncWrite { link, number, buffer } => {
                 self.sync_write_done(link, number, buffer, outcome);
             }
+            Purpose::SyncDigest { .. } => unreachable!("invariant: a digest ends as such"),
             Purpose::FlushThen(after) => self.flush_then_done(after, outcome),
             Purpose::Metadata(_) => unreachable!("invariant: metadata writes end as such"),
+        }
+        self.leave_when_quiet();
+    }
+
+    /// A read for comparison ended, on either end of a resync.
+    pub(super) fn digest_done(&mut self, io: IoId, read: Result<Digested, i32>) {
+        match self.ios.remove(io.0) {
+            Some(Purpose::SyncRead { link, number, buffer }) => {
+                self.sync_compare_done(link, number, buffer, read);
+            }
+            Some(Purpose::SyncDigest { link, number, buffer }) => {
+                self.sync_digest_done(link, number, buffer, read);
+            }
+            other => unreachable!("invariant: {other:?} asks for no digest"),
         }
         self.leave_when_quiet();
     }

@@ -138,6 +138,7 @@ impl Node {
             Sync::Target(target) => target.progress.summary(now),
         };
         self.sync_stop();
+        self.progress_complete();
         self.notice(Level::Info, summary);
         self.replication_changed(old, "the resync is complete");
     }
@@ -146,10 +147,12 @@ impl Node {
         if !self.peer.is_connected() {
             return self.peer.handshake_replication();
         }
-        match self.sync {
-            Sync::Idle => ReplicationState::Established,
-            Sync::Source(_) => ReplicationState::SyncSource,
-            Sync::Target(_) => ReplicationState::SyncTarget,
+        match (&self.sync, self.sync_is_held()) {
+            (Sync::Idle, _) => ReplicationState::Established,
+            (Sync::Source(_), false) => ReplicationState::SyncSource,
+            (Sync::Target(_), false) => ReplicationState::SyncTarget,
+            (Sync::Source(_), true) => ReplicationState::PausedSyncS,
+            (Sync::Target(_), true) => ReplicationState::PausedSyncT,
         }
     }
 

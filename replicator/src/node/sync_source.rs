@@ -1,12 +1,16 @@
-//! The source of a resync, who is also the arbiter of ranges (D6): grants, reads, sends.
+//! The source of a resync, who is also the arbiter of ranges (D6): grants, reads, compares, sends.
 
 use super::progress::Progress;
 use super::route::Purpose;
 use super::{Node, Sync};
+use crate::digest::{Digest, Digested};
 use crate::event::{IoOutcome, Lane, Level, Output, Payload};
+use crate::generation::End;
 use crate::ids::{BufferId, LinkId};
-use crate::message::Message;
+use crate::message::{Message, SourceLoad};
+use crate::mutation::Mutation;
 use crate::overlap::Claim;
+use crate::pace::SyncLimit;
 use crate::settings::SYNC_PIECE_BYTES_MAX;
 use crate::timers::Timer;
 use metadata::units::ByteRange;
@@ -15,30 +19,79 @@ use std::collections::{BTreeMap, VecDeque};
 /// A target may have so many requests open; more is a fault of the peer.
 const REQUESTS_OPEN_MAX: usize = 1024;
 
+/// One request of the target.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    range: ByteRange,
+    /// What the target has there, if it wants to know whether that is the same.
+    digest: Option<Digest>,
+    /// Its data are on their way to the target.
+    sent: bool,
+}
+
 /// What the source keeps.
 #[derive(Debug)]
 pub(super) struct Source {
     /// The target's open requests.
-    requests: BTreeMap<u64, ByteRange>,
+    requests: BTreeMap<u64, Asked>,
+    /// Not granted: the resync is held.
+    held: VecDeque<u64>,
     /// Granted; wait for a buffer.
     for_buffer: VecDeque<u64>,
+    /// What the target said last.
+    target_limit: SyncLimit,
+    /// Clients' requests up to the last answer.
+    client_requests: u64,
     pub(super) progress: Progress,
+}
+
+impl Source {
+    /// Most of what is open waits for the own disk.
+    fn disk_is_slow(&self) -> bool {
+        let sent = self.requests.values().filter(|asked| asked.sent).count();
+        self.requests.len() > 1 && sent * 2 < self.requests.len() - self.held.len()
+    }
+
+    /// What holds the resync back now, both ends taken together.
+    pub(super) fn limited_by(&self) -> SyncLimit {
+        match self.target_limit {
+            SyncLimit::Rate | SyncLimit::Application | SyncLimit::Disk => self.target_limit,
+            SyncLimit::Link if self.disk_is_slow() => SyncLimit::Disk,
+            SyncLimit::Link => SyncLimit::Link,
+        }
+    }
 }
 
 impl Node {
     pub(super) fn sync_source_begin(&mut self) {
         let total = self.replica.attached().map_or(0, |disk| disk.bitmap.count());
-        let progress = Progress::begin(self.now, total);
+        let progress = self.progress_begins(End::Source, total);
         self.notice(Level::Info, format!("resync begins: {total} blocks of 4 KiB to send"));
         self.sync = Sync::Source(Source {
             requests: BTreeMap::new(),
+            held: VecDeque::new(),
             for_buffer: VecDeque::new(),
+            target_limit: SyncLimit::default(),
+            client_requests: self.client_requests(),
             progress,
         });
     }
 
-    pub(super) fn sync_request_received(&mut self, number: u64, range: ByteRange) {
+    const fn client_requests(&self) -> u64 {
+        self.counters.client_reads + self.counters.client_writes
+    }
+
+    /// The target asks. A pause acts here, before the grant, never after (D6).
+    pub(super) fn sync_request_received(
+        &mut self,
+        number: u64,
+        range: ByteRange,
+        limit: SyncLimit,
+        digest: Option<Digest>,
+    ) {
         let size_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
+        let held = self.sync_is_held();
+        let throttles_late = self.breaks(Mutation::ThrottleAfterGrant);
         let Sync::Source(source) = &mut self.sync else {
             if self.replica.attached().is_none() {
                 // On its way when the disk failed.
@@ -55,9 +108,24 @@ impl Node {
             self.drop_session("a resync request is out of range, or there are too many");
             return;
         }
-        source.requests.insert(number, range);
-        if self.overlap.claim(range, Claim::Sync(number)) {
-            self.sync_granted(number);
+        source.target_limit = limit;
+        source.requests.insert(number, Asked { range, digest, sent: false });
+        source.held.push_back(number);
+        if !held || throttles_late {
+            self.sync_grant_held();
+        }
+    }
+
+    /// Grants what waits, or lets it wait for the writes before it.
+    pub(super) fn sync_grant_held(&mut self) {
+        loop {
+            let Sync::Source(source) = &mut self.sync else { return };
+            let Some(number) = source.held.pop_front() else { return };
+            let Some(asked) = source.requests.get(&number) else { continue };
+            let range = asked.range;
+            if self.overlap.claim(range, Claim::Sync(number)) {
+                self.sync_granted(number);
+            }
         }
     }
 
@@ -71,22 +139,29 @@ impl Node {
     /// Reads as long as there are buffers.
     pub(super) fn sync_read_more(&mut self) {
         loop {
+            if self.breaks(Mutation::ThrottleAfterGrant) && self.sync_is_held() {
+                return;
+            }
             let Sync::Source(source) = &mut self.sync else { return };
             if source.for_buffer.is_empty() {
                 return;
             }
             let Some(buffer) = self.sync_buffers.pop() else { return };
             let Some(number) = source.for_buffer.pop_front() else { return };
-            let (Some(range), Some(session)) =
+            let (Some(asked), Some(session)) =
                 (source.requests.get(&number).copied(), &self.peer.session)
             else {
                 self.sync_buffers.push(buffer);
                 return;
             };
-            let link = session.link;
+            let (link, range) = (session.link, asked.range);
             let io = self.io(Purpose::SyncRead { link, number, buffer });
             self.counters.disk_read_bytes += range.bytes();
-            self.wish(Output::DiskRead { io, range, buffer, checksum: true });
+            if asked.digest.is_some() {
+                self.wish(Output::DiskDigest { io, range, buffer });
+            } else {
+                self.wish(Output::DiskRead { io, range, buffer, checksum: true });
+            }
         }
     }
 
@@ -97,17 +172,83 @@ impl Node {
         buffer: BufferId,
         outcome: IoOutcome,
     ) {
+        let read = match outcome {
+            IoOutcome::Done { crc32c } => Ok(crc32c),
+            IoOutcome::Failed { errno } => Err(errno),
+        };
         if self.is_session(link) {
-            self.sync_answer(number, buffer, outcome);
+            self.sync_answer(number, buffer, read);
         }
         self.wish(Output::Release(buffer));
     }
 
-    fn sync_answer(&mut self, number: u64, buffer: BufferId, outcome: IoOutcome) {
+    /// The same for a read that compares.
+    pub(super) fn sync_compare_done(
+        &mut self,
+        link: LinkId,
+        number: u64,
+        buffer: BufferId,
+        read: Result<Digested, i32>,
+    ) {
+        if self.is_session(link) {
+            match read {
+                Ok(found) if self.target_has(number) == Some(found.digest) => {
+                    self.sync_equal(number);
+                }
+                Ok(found) => self.sync_answer(number, buffer, Ok(found.crc32c)),
+                Err(errno) => self.sync_answer(number, buffer, Err(errno)),
+            }
+        }
+        self.wish(Output::Release(buffer));
+    }
+
+    fn target_has(&self, number: u64) -> Option<Digest> {
+        match &self.sync {
+            Sync::Source(source) => source.requests.get(&number).and_then(|asked| asked.digest),
+            Sync::Idle | Sync::Target(_) => None,
+        }
+    }
+
+    /// Nothing is to be copied. It counts as a write: what is equal may be in a cache on either
+    /// side, so the bits fall with the next pair of flushes (D7). In the FIFO, so that the target
+    /// knows of it before it hears of that pair.
+    fn sync_equal(&mut self, number: u64) {
+        let Some(range) = source_forget(&mut self.sync, number) else { return };
+        let load = self.source_load();
+        self.send(Message::SyncEqual { number, load });
+        let size_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
+        if let Some(blocks) = range.blocks_covered(size_bytes) {
+            if self.breaks(Mutation::EqualClearsAtOnce)
+                && let Some(disk) = self.replica.writable()
+            {
+                disk.bitmap.clear(blocks);
+            }
+            self.clear_after_flush(blocks);
+            let now = self.now;
+            if let Sync::Source(source) = &mut self.sync {
+                source.progress.equal(now, blocks.count);
+            }
+            self.progress_sees();
+        }
+        self.give_range_back(range);
+        self.sync_source_idle();
+    }
+
+    /// What the target cannot see of this node: clients' reads, and how busy the disk is.
+    fn source_load(&mut self) -> SourceLoad {
+        let client_requests = self.client_requests();
+        let Sync::Source(source) = &mut self.sync else { return SourceLoad::default() };
+        let before = std::mem::replace(&mut source.client_requests, client_requests);
+        SourceLoad { application: client_requests != before, disk: source.disk_is_slow() }
+    }
+
+    fn sync_answer(&mut self, number: u64, buffer: BufferId, read: Result<u32, i32>) {
         let Sync::Source(source) = &mut self.sync else { return };
-        let Some(range) = source.requests.get(&number).copied() else { return };
-        match outcome {
-            IoOutcome::Done { crc32c } => {
+        let Some(asked) = source.requests.get_mut(&number) else { return };
+        let range = asked.range;
+        match read {
+            Ok(crc32c) => {
+                asked.sent = true;
                 let bytes =
                     u32::try_from(range.bytes()).expect("invariant: a resync piece is small");
                 let payload = Payload { buffer, bytes, crc32c };
@@ -115,9 +256,10 @@ impl Node {
                 let lane =
                     if self.overlap.write_waits_for(range) { Lane::Fifo } else { Lane::Bulk };
                 self.counters.sent_bytes += u64::from(bytes);
-                self.send_in(lane, Message::SyncData { number, range }, Some(payload));
+                let load = self.source_load();
+                self.send_in(lane, Message::SyncData { number, range, load }, Some(payload));
             }
-            IoOutcome::Failed { errno } => {
+            Err(errno) => {
                 self.notice(
                     Level::Error,
                     format!(
@@ -150,6 +292,7 @@ impl Node {
             if let Sync::Source(source) = &mut self.sync {
                 source.progress.copied(now, blocks.count);
             }
+            self.progress_sees();
         }
         self.give_range_back(range);
         self.sync_source_idle();
@@ -169,7 +312,8 @@ impl Node {
     pub(super) fn sync_stop(&mut self) {
         match std::mem::replace(&mut self.sync, Sync::Idle) {
             Sync::Idle => {}
-            Sync::Source(_) => {
+            Sync::Source(source) => {
+                self.progress_interrupted(End::Source, source.progress);
                 let claims = self.overlap.sync_claims();
                 for (_, number, held) in &claims {
                     if !held {
@@ -183,14 +327,17 @@ impl Node {
                 }
                 self.pairs.forget_clears();
             }
-            Sync::Target(_) => self.timers.stop(Timer::SyncRate),
+            Sync::Target(target) => {
+                self.progress_interrupted(End::Target, target.progress);
+                self.timers.stop(Timer::SyncRate);
+            }
         }
     }
 }
 
 fn source_forget(sync: &mut Sync, number: u64) -> Option<ByteRange> {
     match sync {
-        Sync::Source(source) => source.requests.remove(&number),
+        Sync::Source(source) => source.requests.remove(&number).map(|asked| asked.range),
         Sync::Idle | Sync::Target(_) => None,
     }
 }

@@ -5,10 +5,13 @@ use super::progress::Progress;
 use super::route::Purpose;
 use super::{Node, Sync};
 use crate::block_set::BlockSet;
+use crate::digest::Digested;
 use crate::event::{IoOutcome, Lane, Level, Output, Payload};
-use crate::ids::{BufferId, LinkId};
-use crate::message::Message;
-use crate::rate::Rate;
+use crate::generation::End;
+use crate::ids::{BufferId, LinkId, Moment};
+use crate::message::{Message, SourceLoad};
+use crate::mutation::Mutation;
+use crate::pace::{Pace, SyncLimit};
 use crate::settings::SYNC_PIECE_BYTES_MAX;
 use crate::timers::Timer;
 use metadata::units::{BLOCK_BYTES, BlockRange, ByteRange};
@@ -16,13 +19,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Blocks asked for at once.
 const PIECE_BLOCKS_MAX: u64 = SYNC_PIECE_BYTES_MAX as u64 / BLOCK_BYTES;
+/// Blocks compared at once: one that differs has the others of its piece copied, too.
+const COMPARE_BLOCKS_MAX: u64 = 8;
 
 /// One request on its way.
 #[derive(Debug)]
 struct Wanted {
     range: ByteRange,
-    /// It has come and is being written.
-    arrived: bool,
+    /// It has come and is being written, or the own copy is being read for comparison.
+    on_disk: bool,
 }
 
 /// What the target keeps.
@@ -31,6 +36,8 @@ pub(super) struct Target {
     /// Where the search for the next set bit goes on; one pass from the start to the end, then
     /// again.
     cursor_block: u64,
+    /// Blocks of a piece that the source could not read as a whole.
+    singly: VecDeque<BlockRange>,
     next_number: u64,
     wanted: BTreeMap<u64, Wanted>,
     /// Written, not flushed on both.
@@ -41,7 +48,11 @@ pub(super) struct Target {
     unreadable: BlockSet,
     /// Has reported that nothing is left and waits for the answer.
     reported: bool,
-    rate: Option<Rate>,
+    /// Compares before it lets copy.
+    compares: bool,
+    pace: Pace,
+    /// What the source said last.
+    source_load: SourceLoad,
     pub(super) progress: Progress,
 }
 
@@ -51,13 +62,25 @@ impl Target {
     }
 
     /// What holds the resync back now.
-    pub(super) fn limited_by(&self, window: usize) -> &'static str {
-        if self.rate.as_ref().is_some_and(Rate::is_empty) {
-            "rate"
-        } else if self.wanted.values().filter(|wanted| wanted.arrived).count() * 2 > window {
-            "disk"
-        } else {
-            "link"
+    pub(super) fn limited_by(&self, now: Moment) -> SyncLimit {
+        let on_disk = self.wanted.values().filter(|wanted| wanted.on_disk).count();
+        match self.pace.held_by(now) {
+            Some(limit) => limit,
+            None if on_disk * 2 > self.wanted.len() || self.source_load.disk => SyncLimit::Disk,
+            None => SyncLimit::Link,
+        }
+    }
+
+    /// The next blocks to ask for.
+    fn next_run(&self, bitmap: &metadata::bitmap::Bitmap) -> Option<BlockRange> {
+        let most = if self.compares { COMPARE_BLOCKS_MAX } else { PIECE_BLOCKS_MAX };
+        self.singly.front().copied().or_else(|| bitmap.next_run(self.cursor_block, most))
+    }
+
+    /// These are asked for.
+    fn step_over(&mut self, run: BlockRange) {
+        if self.singly.pop_front().is_none() {
+            self.cursor_block = run.end();
         }
     }
 }
@@ -69,48 +92,125 @@ impl Node {
 
     pub(super) fn sync_target_begin(&mut self) {
         let total = self.replica.attached().map_or(0, |disk| disk.bitmap.count());
-        self.notice(Level::Info, format!("resync begins: {total} blocks of 4 KiB to fetch"));
+        let compares = std::mem::take(&mut self.hold.compares);
+        let how = if compares { ", compared before they are copied" } else { "" };
+        self.notice(Level::Info, format!("resync begins: {total} blocks of 4 KiB to fetch{how}"));
+        let settings = self.settings.sync;
+        let progress = self.progress_begins(End::Target, total);
         self.sync = Sync::Target(Target {
             cursor_block: 0,
+            singly: VecDeque::new(),
             next_number: 0,
             wanted: BTreeMap::new(),
             written: BlockSet::default(),
             sealed: VecDeque::new(),
             unreadable: BlockSet::default(),
             reported: false,
-            rate: self.settings.sync.rate_max.map(|rate| Rate::new(rate, self.now)),
-            progress: Progress::begin(self.now, total),
+            compares,
+            pace: Pace::new(settings.rate_max, settings.rate_floor, total, self.now),
+            source_load: SourceLoad::default(),
+            progress,
         });
     }
 
-    /// Asks for as much as window and rate allow. Rate acts here, before the grant, never after
-    /// (D6).
+    /// The application reads or writes: the resync yields for a while (DESIGN 5).
+    pub(super) fn sync_sees_application(&mut self) {
+        let now = self.now;
+        if let Sync::Target(target) = &mut self.sync {
+            target.pace.application_seen(now);
+        }
+    }
+
+    /// Asks for as much as window and pace allow. Pause and pace act here, before the grant, never
+    /// after (D6).
     pub(super) fn sync_pump(&mut self) {
         let window = self.settings.sync_buffers as usize;
         loop {
             let now = self.now;
+            let (held, no_buffer) = (self.sync_is_held(), self.sync_buffers.is_empty());
             let Sync::Target(target) = &mut self.sync else { return };
             let Some(disk) = self.replica.attached() else { return };
-            if target.reported || target.wanted.len() >= window {
+            if target.reported || held || target.wanted.len() >= window {
                 return;
             }
-            let Some(run) = disk.bitmap.next_run(target.cursor_block, PIECE_BLOCKS_MAX) else {
+            let Some(run) = target.next_run(&disk.bitmap) else {
                 self.sync_pass_over();
                 return;
             };
+            if target.compares && no_buffer {
+                return;
+            }
             let range = run.bytes(disk.size_bytes());
-            if let Some(rate) = &mut target.rate
-                && let Err(again) = rate.take(now, range.bytes())
-            {
+            target.pace.ground(now, disk.bitmap.count());
+            if let Err(again) = target.pace.take(now, range.bytes()) {
                 self.timers.set(Timer::SyncRate, again);
                 return;
             }
-            target.cursor_block = run.end();
+            target.step_over(run);
             target.next_number += 1;
             let number = target.next_number;
-            target.wanted.insert(number, Wanted { range, arrived: false });
-            self.send(Message::SyncRequest { number, range });
-            self.alive_work_began();
+            target.wanted.insert(number, Wanted { range, on_disk: false });
+            if target.compares {
+                self.sync_digest(number, range);
+            } else {
+                self.sync_ask(number, range);
+            }
+        }
+    }
+
+    fn sync_ask(&mut self, number: u64, range: ByteRange) {
+        let limit = self.sync_limit();
+        self.send(Message::SyncRequest { number, range, limit });
+        self.alive_work_began();
+    }
+
+    fn sync_limit(&self) -> SyncLimit {
+        match &self.sync {
+            Sync::Target(target) => target.limited_by(self.now),
+            Sync::Idle | Sync::Source(_) => SyncLimit::default(),
+        }
+    }
+
+    /// Reads what is here, to see whether it must be copied at all. Not under the arbiter's lock:
+    /// what is written meanwhile is mirrored, so where the digests agree later the bytes do, too.
+    fn sync_digest(&mut self, number: u64, range: ByteRange) {
+        let Some(buffer) = self.sync_buffers.pop() else { return };
+        let Some(session) = &self.peer.session else { return };
+        let link = session.link;
+        if let Sync::Target(target) = &mut self.sync
+            && let Some(wanted) = target.wanted.get_mut(&number)
+        {
+            wanted.on_disk = true;
+        }
+        self.counters.disk_read_bytes += range.bytes();
+        let io = self.io(Purpose::SyncDigest { link, number, buffer });
+        self.wish(Output::DiskDigest { io, range, buffer });
+    }
+
+    pub(super) fn sync_digest_done(
+        &mut self,
+        link: LinkId,
+        number: u64,
+        buffer: BufferId,
+        read: Result<Digested, i32>,
+    ) {
+        self.wish(Output::Release(buffer));
+        if !self.is_session(link) || self.replica.attached().is_none() {
+            return;
+        }
+        let Sync::Target(target) = &mut self.sync else { return };
+        let Some(wanted) = target.wanted.get_mut(&number) else { return };
+        wanted.on_disk = false;
+        let range = wanted.range;
+        match read {
+            Ok(own) => {
+                let limit = self.sync_limit();
+                let digest = own.digest;
+                self.send(Message::SyncCompare { number, range, limit, digest });
+                self.alive_work_began();
+            }
+            // What cannot be read here is overwritten.
+            Err(_) => self.sync_ask(number, range),
         }
     }
 
@@ -131,7 +231,22 @@ impl Node {
         }
     }
 
-    pub(super) fn sync_data_received(&mut self, number: u64, range: ByteRange, payload: Payload) {
+    fn sync_hears_load(&mut self, load: SourceLoad) {
+        if let Sync::Target(target) = &mut self.sync {
+            target.source_load = load;
+        }
+        if load.application {
+            self.sync_sees_application();
+        }
+    }
+
+    pub(super) fn sync_data_received(
+        &mut self,
+        number: u64,
+        range: ByteRange,
+        load: SourceLoad,
+        payload: Payload,
+    ) {
         let Sync::Target(target) = &mut self.sync else {
             self.wish(Output::Release(payload.buffer));
             if self.replica.attached().is_none() {
@@ -142,8 +257,8 @@ impl Node {
             return;
         };
         match target.wanted.get_mut(&number) {
-            Some(wanted) if wanted.range == range && !wanted.arrived => {
-                wanted.arrived = true;
+            Some(wanted) if wanted.range == range && !wanted.on_disk => {
+                wanted.on_disk = true;
             }
             Some(_) | None => {
                 self.wish(Output::Release(payload.buffer));
@@ -151,6 +266,7 @@ impl Node {
                 return;
             }
         }
+        self.sync_hears_load(load);
         self.counters.received_bytes += range.bytes();
         self.counters.disk_written_bytes += range.bytes();
         let Some(session) = &self.peer.session else { return };
@@ -158,6 +274,28 @@ impl Node {
         let io = self.io(Purpose::SyncWrite { link, number, buffer: payload.buffer });
         self.guest.sync_writes_open += 1;
         self.wish(Output::DiskWrite { io, range, buffer: payload.buffer, fua: false });
+    }
+
+    /// The source has the same there. It counts as written: it may be in a cache on either side.
+    pub(super) fn sync_equal_received(&mut self, number: u64, load: SourceLoad) {
+        let size_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
+        let (now, breaks) = (self.now, self.breaks(Mutation::EqualClearsAtOnce));
+        let Sync::Target(target) = &mut self.sync else { return };
+        let Some(wanted) = target.wanted.remove(&number) else {
+            self.drop_session("a comparison was answered that was not asked for");
+            return;
+        };
+        if let Some(blocks) = wanted.range.blocks_covered(size_bytes) {
+            target.progress.equal(now, blocks.count);
+            if breaks && let Some(disk) = self.replica.writable() {
+                disk.bitmap.clear(blocks);
+            } else {
+                target.written.insert(blocks);
+            }
+        }
+        self.progress_sees();
+        self.sync_hears_load(load);
+        self.sync_pump();
     }
 
     pub(super) fn sync_write_done(
@@ -186,22 +324,32 @@ impl Node {
             target.progress.copied(now, blocks.count);
             self.counters.resynced_blocks += blocks.count;
         }
+        self.progress_sees();
         self.send_in(Lane::Urgent, Message::SyncWritten { number }, None);
         self.sync_pump();
     }
 
+    /// The source cannot read it: block by block, then, so that one bad block costs no other.
     pub(super) fn sync_unreadable_received(&mut self, number: u64) {
         let Sync::Target(target) = &mut self.sync else { return };
         let Some(wanted) = target.wanted.remove(&number) else { return };
-        target.unreadable.insert(wanted.range.blocks_touched());
-        self.notice(
-            Level::Error,
-            format!(
-                "the source cannot read {} bytes at {}; the resync will stay incomplete and this disk Inconsistent",
-                wanted.range.bytes(),
-                wanted.range.start()
-            ),
-        );
+        let blocks = wanted.range.blocks_touched();
+        if blocks.count > 1 {
+            target
+                .singly
+                .extend((blocks.first..blocks.end()).map(|first| BlockRange { first, count: 1 }));
+        } else {
+            target.unreadable.insert(blocks);
+            self.notice(
+                Level::Error,
+                format!(
+                    "the source cannot read {} bytes at {}; the resync will stay incomplete and this disk \
+                     Inconsistent",
+                    wanted.range.bytes(),
+                    wanted.range.start()
+                ),
+            );
+        }
         self.sync_pump();
     }
 

@@ -249,6 +249,7 @@ impl Node {
         self.replication_changed(old_replication, reason);
         self.alive_start();
         self.send_state();
+        self.sync_hold_connected();
         for (message, payload) in early {
             self.session_received(message, payload);
         }

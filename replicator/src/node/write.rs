@@ -126,6 +126,7 @@ impl Node {
     }
 
     pub(super) fn request(&mut self, request: RequestId, op: ClientOp) {
+        self.sync_sees_application();
         match op {
             ClientOp::Read { range, buffer } => self.client_read(request, range, buffer),
             ClientOp::Write { range, payload, fua } => {

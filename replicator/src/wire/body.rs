@@ -2,7 +2,9 @@
 
 use super::cursor::{BodyReader, BodyWriter};
 use super::{BITMAP_RUNS_BYTES_MAX, Kind, TEXT_BYTES_MAX, WireError, handshake};
-use crate::message::Message;
+use crate::digest::DIGEST_BYTES;
+use crate::message::{Message, SourceLoad};
+use crate::pace::SyncLimit;
 use crate::settings::{SYNC_PIECE_BYTES_MAX, ZERO_PIECE_BYTES_MAX};
 use crate::state::{DiskState, Role};
 use metadata::generations::Generations;
@@ -13,8 +15,14 @@ pub(super) const BITMAP_FIXED_BYTES: usize = 8 + 1;
 pub(super) const WRITE_BYTES: usize = 8 + RANGE_BYTES + 1;
 /// Exact length of a `Zero` body: number, range, FUA, unmap.
 pub(super) const ZERO_BYTES: usize = 8 + RANGE_BYTES + 2;
-/// Exact length of a `SyncRequest` or `SyncData` body: number, range.
+/// Exact length of a `Read` or `ReadData` body: number, range.
 pub(super) const SYNC_RANGE_BYTES: usize = 8 + RANGE_BYTES;
+/// Exact length of a `SyncRequest` body: number, range, limit.
+pub(super) const SYNC_REQUEST_BYTES: usize = 8 + RANGE_BYTES + 1;
+/// Exact length of a `SyncCompare` body: the same and a digest.
+pub(super) const SYNC_COMPARE_BYTES: usize = SYNC_REQUEST_BYTES + DIGEST_BYTES;
+/// Exact length of a `SyncData` body: number, range, two flags of load.
+pub(super) const SYNC_DATA_BYTES: usize = 8 + RANGE_BYTES + 2;
 /// Longest `PromoteAnswer` body: refused, and a text of full length.
 pub(super) const PROMOTE_ANSWER_BYTES_MAX: usize = 2 + TEXT_BYTES_MAX;
 /// Bytes of a generation tuple: current, bitmap, two of history.
@@ -60,8 +68,19 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::SyncRequest => Message::SyncRequest {
             number: r.u64()?,
             range: r.range(u64::from(SYNC_PIECE_BYTES_MAX))?,
+            limit: r.code(SyncLimit::from_code, "an unknown limit")?,
         },
-        Kind::SyncData => Message::SyncData { number: r.u64()?, range: r.data_range(data_bytes)? },
+        Kind::SyncCompare => Message::SyncCompare {
+            number: r.u64()?,
+            range: r.range(u64::from(SYNC_PIECE_BYTES_MAX))?,
+            limit: r.code(SyncLimit::from_code, "an unknown limit")?,
+            digest: r.array()?,
+        },
+        Kind::SyncData => {
+            Message::SyncData { number: r.u64()?, range: r.data_range(data_bytes)?, load: load(r)? }
+        }
+        Kind::SyncEqual => Message::SyncEqual { number: r.u64()?, load: load(r)? },
+        Kind::SyncPause => Message::SyncPause { paused: r.flag()? },
         Kind::SyncUnreadable => Message::SyncUnreadable { number: r.u64()? },
         Kind::SyncWritten => Message::SyncWritten { number: r.u64()? },
         Kind::SyncNoneLeft => Message::SyncNoneLeft,
@@ -120,14 +139,35 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
             w.flag(*fua);
             w.flag(*may_unmap);
         }
-        Message::SyncRequest { number, range } | Message::Read { number, range } => {
+        Message::SyncRequest { number, range, limit } => {
+            w.u64(*number);
+            w.range(*range, u64::from(SYNC_PIECE_BYTES_MAX));
+            w.u8(limit.code());
+        }
+        Message::SyncCompare { number, range, limit, digest } => {
+            w.u64(*number);
+            w.range(*range, u64::from(SYNC_PIECE_BYTES_MAX));
+            w.u8(limit.code());
+            w.bytes(digest);
+        }
+        Message::SyncData { number, range, load } => {
+            w.u64(*number);
+            w.data_range(*range, data_bytes);
+            put_load(*load, w);
+        }
+        Message::Read { number, range } => {
             w.u64(*number);
             w.range(*range, u64::from(SYNC_PIECE_BYTES_MAX));
         }
-        Message::SyncData { number, range } | Message::ReadData { number, range } => {
+        Message::ReadData { number, range } => {
             w.u64(*number);
             w.data_range(*range, data_bytes);
         }
+        Message::SyncEqual { number, load } => {
+            w.u64(*number);
+            put_load(*load, w);
+        }
+        Message::SyncPause { paused } => w.flag(*paused),
         Message::WriteDone { number }
         | Message::Flush { number }
         | Message::FlushDone { number }
@@ -151,6 +191,15 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         | Message::SyncConfirm
         | Message::Bye => {}
     }
+}
+
+fn load(r: &mut BodyReader<'_>) -> Result<SourceLoad, WireError> {
+    Ok(SourceLoad { application: r.flag()?, disk: r.flag()? })
+}
+
+fn put_load(load: SourceLoad, w: &mut BodyWriter<'_>) {
+    w.flag(load.application);
+    w.flag(load.disk);
 }
 
 pub(super) fn generations(r: &mut BodyReader<'_>) -> Result<Generations, WireError> {

@@ -92,8 +92,8 @@ kinds! {
     Flush = 15, body 8, 8, data 0;
     FlushDone = 16, body 8, 8, data 0;
     PairDone = 17, body 8, 8, data 0;
-    SyncRequest = 18, body body::SYNC_RANGE_BYTES, body::SYNC_RANGE_BYTES, data 0;
-    SyncData = 19, body body::SYNC_RANGE_BYTES, body::SYNC_RANGE_BYTES, data SYNC_PIECE_BYTES_MAX;
+    SyncRequest = 18, body body::SYNC_REQUEST_BYTES, body::SYNC_REQUEST_BYTES, data 0;
+    SyncData = 19, body body::SYNC_DATA_BYTES, body::SYNC_DATA_BYTES, data SYNC_PIECE_BYTES_MAX;
     SyncUnreadable = 20, body 8, 8, data 0;
     SyncWritten = 21, body 8, 8, data 0;
     SyncNoneLeft = 22, body 0, 0, data 0;
@@ -110,6 +110,9 @@ kinds! {
     ReadData = 33, body body::SYNC_RANGE_BYTES, body::SYNC_RANGE_BYTES, data SYNC_PIECE_BYTES_MAX;
     ReadFailed = 34, body 8, 8, data 0;
     WriteFailed = 35, body 8, 8, data 0;
+    SyncCompare = 40, body body::SYNC_COMPARE_BYTES, body::SYNC_COMPARE_BYTES, data 0;
+    SyncEqual = 41, body 10, 10, data 0;
+    SyncPause = 42, body 1, 1, data 0;
 }
 
 impl Kind {

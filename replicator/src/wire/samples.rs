@@ -2,7 +2,10 @@
 
 use super::{BITMAP_RUNS_BYTES_MAX, Kind};
 use crate::ids::NodeIndex;
-use crate::message::{DataStatement, Hello, Message, Parameters, RefusalCode, RefusalMessage};
+use crate::message::{
+    DataStatement, Hello, Message, Parameters, RefusalCode, RefusalMessage, SourceLoad,
+};
+use crate::pace::SyncLimit;
 use crate::settings::{PIECE_BYTES_MAX, PeerWindow, SYNC_PIECE_BYTES_MAX, ZERO_PIECE_BYTES_MAX};
 use crate::state::{DiskState, Role};
 use metadata::generations::Generations;
@@ -111,11 +114,26 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
         Kind::SyncRequest => vec![Message::SyncRequest {
             number,
             range: ByteRange::new(0, SYNC_PIECE_BYTES_MAX.into()),
+            limit: SyncLimit::Application,
+        }],
+        Kind::SyncCompare => vec![Message::SyncCompare {
+            number,
+            range,
+            limit: SyncLimit::Rate,
+            digest: std::array::from_fn(|at| at as u8),
         }],
         Kind::SyncData => vec![
-            Message::SyncData { number, range },
-            Message::SyncData { number, range: ByteRange::new(0, SYNC_PIECE_BYTES_MAX.into()) },
+            Message::SyncData { number, range, load: SourceLoad::default() },
+            Message::SyncData {
+                number,
+                range: ByteRange::new(0, SYNC_PIECE_BYTES_MAX.into()),
+                load: SourceLoad { application: true, disk: true },
+            },
         ],
+        Kind::SyncEqual => {
+            vec![Message::SyncEqual { number, load: SourceLoad { application: true, disk: false } }]
+        }
+        Kind::SyncPause => vec![Message::SyncPause { paused: true }],
         Kind::SyncUnreadable => vec![Message::SyncUnreadable { number }],
         Kind::SyncWritten => vec![Message::SyncWritten { number }],
         Kind::SyncNoneLeft => vec![Message::SyncNoneLeft],

@@ -1,6 +1,7 @@
 //! The buffers of one process: who owns each, and that every one given to the engine comes back
 //! exactly once.
 
+use replicator::digest::{DIGEST_BYTES, Digest};
 use replicator::ids::BufferId;
 use std::collections::BTreeMap;
 
@@ -67,6 +68,23 @@ impl Buffers {
 /// The checksum that stands for the crc32c of the bytes: taken over the stamps (D11).
 pub(crate) fn checksum(stamps: &[u64]) -> u32 {
     stamps.iter().fold(0, |sum, stamp| crc32c::crc32c_append(sum, &stamp.to_le_bytes()))
+}
+
+/// What stands for the strong digest of the bytes: no two contents that differ have the same by
+/// accident.
+pub(crate) fn digest(stamps: &[u64]) -> Digest {
+    let mut lanes = [1_u64, 2, 3, 4];
+    for stamp in stamps {
+        for lane in &mut lanes {
+            // The step of FNV-1a, mixed over the whole word.
+            *lane = (*lane ^ stamp).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+        }
+    }
+    let mut digest = [0; DIGEST_BYTES];
+    for (place, lane) in digest.chunks_exact_mut(8).zip(lanes) {
+        place.copy_from_slice(&lane.to_le_bytes());
+    }
+    digest
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub(crate) const ZERO_STAMP: u64 = 0;
 pub(crate) enum Work {
     /// Fill a buffer.
     Read { range: ByteRange, buffer: BufferId, checksum: bool },
+    /// Fill a buffer, and tell checksum and digest.
+    Digest { range: ByteRange, buffer: BufferId },
     /// Put these stamps there.
     Write { first_sector: usize, stamps: Vec<u64>, fua: bool },
     /// Make durable what was completed up to this serial number.
@@ -92,7 +94,7 @@ impl DataDisk {
     pub(crate) fn complete(&mut self, ticket: u64) -> Option<Flight> {
         let flight = self.in_flight.remove(&ticket)?;
         match &flight.work {
-            Work::Read { .. } => {}
+            Work::Read { .. } | Work::Digest { .. } => {}
             Work::Write { first_sector, stamps, fua } => {
                 self.completed += 1;
                 for (ahead, stamp) in stamps.iter().enumerate() {

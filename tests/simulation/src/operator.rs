@@ -36,10 +36,12 @@ pub(crate) enum Act {
     /// The disk answers no writes for a while.
     StickDisk,
     ResolveSplitBrain,
+    PauseSync,
+    ResumeSync,
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 19] = [
+pub(crate) const ACTS: [Act; 21] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -59,10 +61,12 @@ pub(crate) const ACTS: [Act; 19] = [
     Act::LoseMessage,
     Act::StickDisk,
     Act::ResolveSplitBrain,
+    Act::PauseSync,
+    Act::ResumeSync,
 ];
 
 /// Messages whose loss is worth a try: the joints of handshake, resync, flush and promotion.
-const LOSABLE: [Kind; 17] = [
+const LOSABLE: [Kind; 20] = [
     Kind::Parameters,
     Kind::Data,
     Kind::Bitmap,
@@ -80,6 +84,9 @@ const LOSABLE: [Kind; 17] = [
     Kind::SyncGrant,
     Kind::SyncConfirm,
     Kind::Refuse,
+    Kind::SyncCompare,
+    Kind::SyncEqual,
+    Kind::SyncPause,
 ];
 
 impl World {
@@ -163,6 +170,12 @@ impl World {
                 self.hosts[host].writes_stuck ^= true;
             }
             Act::ResolveSplitBrain => self.resolve_split_brain(host),
+            Act::PauseSync => {
+                self.command(host, Command::PauseSync);
+            }
+            Act::ResumeSync => {
+                self.command(host, Command::ResumeSync);
+            }
         }
     }
 

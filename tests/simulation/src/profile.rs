@@ -5,7 +5,7 @@ use crate::geometry::Geometry;
 use crate::metadata_disk::RESOURCE;
 use crate::random::Random;
 use replicator::ids::NodeIndex;
-use replicator::settings::{NetTimers, PeerWindow, Settings, SyncSettings};
+use replicator::settings::{ChecksumUse, NetTimers, PeerWindow, Settings, SyncSettings};
 use std::time::Duration;
 
 /// Runs with a device of more extents than the activity log has slots.
@@ -40,6 +40,10 @@ pub struct Profile {
     pub sync_buffers: u32,
     /// Cap of the resync in bytes per second.
     pub sync_rate_max: Option<u64>,
+    /// What the resync is left while the application is busy, in bytes per second.
+    pub sync_rate_floor: u64,
+    /// When a resync compares before it copies, by host.
+    pub checksums: [ChecksumUse; 2],
     /// Data frames of each class that a node can hold.
     pub window_frames: u32,
 }
@@ -71,6 +75,11 @@ impl Profile {
             sync_buffers: random.between(1, 8) as u32,
             sync_rate_max: (random.chance(20) && speeds == 3).then_some(200_000),
             window_frames: random.between(1, 12) as u32,
+            sync_rate_floor: [0, 50_000, 1 << 20][random.below(3) as usize],
+            checksums: [(); 2].map(|()| {
+                [ChecksumUse::AfterCrash, ChecksumUse::Always, ChecksumUse::Never]
+                    [random.below(3) as usize]
+            }),
         }
     }
 
@@ -92,6 +101,8 @@ impl Profile {
             sync_buffers: 4,
             sync_rate_max: None,
             window_frames: 8,
+            sync_rate_floor: 4 << 20,
+            checksums: [ChecksumUse::AfterCrash; 2],
         }
     }
 
@@ -111,7 +122,11 @@ impl Profile {
             },
             window: PeerWindow { frames: [self.window_frames; 3], bare: self.window_frames },
             sync_buffers: self.sync_buffers,
-            sync: SyncSettings { rate_max: self.sync_rate_max, ..SyncSettings::default() },
+            sync: SyncSettings {
+                rate_max: self.sync_rate_max,
+                rate_floor: self.sync_rate_floor,
+                checksums: self.checksums[host],
+            },
             ..Settings::new(RESOURCE.into(), me, node_names)
         }
     }

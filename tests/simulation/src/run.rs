@@ -130,6 +130,7 @@ impl World {
         for host in [0, 1] {
             self.hosts[host].writes_stuck = false;
             self.bring_up(host);
+            self.command(host, Command::ResumeSync);
             self.client_stops(host, None);
         }
         let patient = !looks.is_multiple_of(PATIENCE_LOOKS);

@@ -1,9 +1,10 @@
 //! Carries out what the engine wishes: disk and metadata I/O, the client's answers, the export, the
 //! log.
 
-use crate::buffers::{Use, checksum};
+use crate::buffers::{Use, checksum, digest};
 use crate::disk::{Work, ZERO_STAMP};
 use crate::world::{Happening, World};
+use replicator::digest::Digested;
 use replicator::event::{Event, Input, IoOutcome, Output};
 use replicator::ids::{BufferId, IoId, Moment};
 
@@ -24,6 +25,10 @@ impl World {
             Output::DiskRead { io, range, buffer, checksum } => {
                 self.hosts[host].buffers.stamps(buffer)?;
                 self.disk_begins(host, io, Work::Read { range, buffer, checksum });
+            }
+            Output::DiskDigest { io, range, buffer } => {
+                self.hosts[host].buffers.stamps(buffer)?;
+                self.disk_begins(host, io, Work::Digest { range, buffer });
             }
             Output::DiskWrite { io, range, buffer, fua } => {
                 let span = self.profile.geometry.real(range);
@@ -137,6 +142,16 @@ impl World {
                     return self.fail(why);
                 }
                 if wanted { sum } else { 0 }
+            }
+            Work::Digest { range, buffer } => {
+                let stamps = this.data.current()[geometry.real(range)].to_vec();
+                let read = Digested { crc32c: checksum(&stamps), digest: digest(&stamps) };
+                if let Err(why) = this.buffers.fill(buffer, stamps) {
+                    return self.fail(why);
+                }
+                self.coverage.count("digest");
+                self.feed(host, Input::DigestDone { io: flight.io, read: Ok(read) });
+                return;
             }
             Work::Write { .. } | Work::Flush { .. } => 0,
         };
