@@ -195,6 +195,7 @@ impl IoThread {
             | Input::Request { .. }
             | Input::Clients(_)
             | Input::DiskDone { .. }
+            | Input::DigestDone { .. }
             | Input::MetadataDone { .. }
             | Input::DiskOpenFailed { .. }
             | Input::DiskClosed

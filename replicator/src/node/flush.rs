@@ -319,6 +319,14 @@ impl Node {
         }
     }
 
+    /// What a node does that takes "equal" for "durable"; only a mutation comes here.
+    pub(super) fn clear_unflushed(&mut self, blocks: BlockRange) {
+        if let Some(disk) = self.replica.writable() {
+            disk.bitmap.clear(blocks);
+        }
+        self.persist_bitmap();
+    }
+
     /// One unasked pair at a time, while writes go on.
     pub(super) fn flush_unasked(&mut self) {
         let nothing = self.unflushed.is_empty() && self.pairs.to_clear.is_empty();

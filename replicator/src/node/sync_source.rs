@@ -218,12 +218,11 @@ impl Node {
         self.send(Message::SyncEqual { number, load });
         let size_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
         if let Some(blocks) = range.blocks_covered(size_bytes) {
-            if self.breaks(Mutation::EqualClearsAtOnce)
-                && let Some(disk) = self.replica.writable()
-            {
-                disk.bitmap.clear(blocks);
+            if self.breaks(Mutation::EqualClearsAtOnce) {
+                self.clear_unflushed(blocks);
+            } else {
+                self.clear_after_flush(blocks);
             }
-            self.clear_after_flush(blocks);
             let now = self.now;
             if let Sync::Source(source) = &mut self.sync {
                 source.progress.equal(now, blocks.count);

@@ -287,8 +287,8 @@ impl Node {
         };
         if let Some(blocks) = wanted.range.blocks_covered(size_bytes) {
             target.progress.equal(now, blocks.count);
-            if breaks && let Some(disk) = self.replica.writable() {
-                disk.bitmap.clear(blocks);
+            if breaks {
+                self.clear_unflushed(blocks);
             } else {
                 target.written.insert(blocks);
             }

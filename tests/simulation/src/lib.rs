@@ -24,6 +24,7 @@ mod network;
 mod operator;
 mod profile;
 mod random;
+mod resync_scenarios;
 mod run;
 mod scenarios;
 mod schedule;

@@ -1,6 +1,8 @@
 //! Schedules written by hand for rules whose breaks random runs meet too rarely: the same functions
 //! are played with sound engines, which must end well, and with a rule broken, which must not.
 
+use crate::profile::Profile;
+use crate::resync_scenarios;
 use crate::world::World;
 use replicator::mutation::Mutation;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +18,7 @@ pub struct Scenario {
     /// Ends badly with each of these.
     pub catches: &'static [Mutation],
     /// The steps.
-    play: fn(Stage) -> Ending,
+    pub(crate) play: fn(Stage) -> Ending,
 }
 
 /// Where a scenario gets its worlds from.
@@ -26,7 +28,18 @@ pub struct Stage {
 }
 
 /// All of them.
-pub const SCENARIOS: &[Scenario] = &[];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "f10d_equal_counts_as_a_write",
+        catches: &[Mutation::EqualClearsAtOnce],
+        play: resync_scenarios::equal_counts_as_a_write,
+    },
+    Scenario {
+        name: "f16_a_pause_acts_before_the_grant",
+        catches: &[Mutation::ThrottleAfterGrant],
+        play: resync_scenarios::a_pause_acts_before_the_grant,
+    },
+];
 
 /// The scenario that notices this broken rule, if one is written.
 #[must_use]
@@ -51,7 +64,13 @@ impl Stage {
     /// broken.
     #[must_use]
     pub fn calm_pair(self, seed: u64) -> World {
-        let mut world = World::calm_pair(seed);
+        self.pair_of(seed, Profile::calm())
+    }
+
+    /// The same with a temper of its own.
+    #[must_use]
+    pub fn pair_of(self, seed: u64, profile: Profile) -> World {
+        let mut world = World::pair_of(seed, profile);
         if let Some(mutation) = self.broken {
             world.break_rule(mutation);
         }

@@ -4,7 +4,7 @@
 use crate::profile::Profile;
 use crate::world::World;
 use replicator::event::{Answer, Command};
-use replicator::state::{DiskState, Role};
+use replicator::state::{ConnectionState, DiskState, Role};
 use replicator::wire::Kind;
 use std::ops::Range;
 
@@ -18,7 +18,16 @@ impl World {
     /// When they do not come to that: a test cannot begin then.
     #[must_use]
     pub fn calm_pair(seed: u64) -> Self {
-        let mut world = Self::new(seed, Some(Profile::calm()), false);
+        Self::pair_of(seed, Profile::calm())
+    }
+
+    /// The same with a temper of its own.
+    ///
+    /// # Panics
+    /// When they do not come to that.
+    #[must_use]
+    pub fn pair_of(seed: u64, profile: Profile) -> Self {
+        let mut world = Self::new(seed, Some(profile), false);
         world.calm = true;
         world.run_for(100_000);
         world.promote(0);
@@ -93,6 +102,27 @@ impl World {
         self.run_until(LONG_US, |world| {
             world.status(host).is_some_and(|status| status.disk > DiskState::Failed)
         })
+    }
+
+    /// Both directions are cut until both nodes have noticed; true when they have.
+    pub fn cut_and_wait(&mut self) -> bool {
+        self.cut_from(0);
+        self.cut_from(1);
+        self.run_until(LONG_US, |world| {
+            [0, 1].iter().all(|host| {
+                world
+                    .status(*host)
+                    .is_none_or(|status| status.connection != ConnectionState::Connected)
+            })
+        })
+    }
+
+    /// The cable is mended, and both are told to connect.
+    pub fn reconnect(&mut self) {
+        self.mend_cable();
+        for host in [0, 1] {
+            self.command(host, Command::Connect { discard_my_data: false });
+        }
     }
 
     /// Nothing gets through from `host`, or again.
