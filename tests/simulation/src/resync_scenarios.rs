@@ -1,5 +1,6 @@
 //! Schedules of the resync that a broken rule must spoil.
 
+use crate::geometry::Geometry;
 use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure};
 use crate::world::World;
@@ -53,11 +54,14 @@ pub(crate) fn equal_counts_as_a_write(stage: Stage) -> Ending {
 /// A range that was granted is answered even when the resync is paused: a write may wait for it.
 pub(crate) fn a_pause_acts_before_the_grant(stage: Stage) -> Ending {
     for seed in 0..5 {
-        let profile = Profile { delay_us_max: 2_000, disk_us_max: 3_000, ..Profile::calm() };
+        let geometry = Geometry::solid(4_000);
+        let profile =
+            Profile { geometry, delay_us_max: 2_000, disk_us_max: 3_000, ..Profile::calm() };
         let mut world = stage.pair_of(seed, profile);
         let apart = world.cut_and_wait();
         ensure(&world, apart, "the nodes never noticed the cut")?;
-        world.write(0, 0..256);
+        world.write(0, 0..2_000);
+        world.write(0, 2_000..4_000);
         world.reconnect();
         let begun = world.run_until(LONG_US, |world| {
             progress(world, 0).is_some_and(|sync| sync.copied_blocks > 0)
@@ -65,7 +69,8 @@ pub(crate) fn a_pause_acts_before_the_grant(stage: Stage) -> Ending {
         ensure(&world, begun, "the resync never began")?;
         world.command(0, Command::PauseSync);
         world.run_for(20_000);
-        world.begin_write(0, 0..256);
+        world.begin_write(0, 0..2_000);
+        world.begin_write(0, 2_000..4_000);
         let answered = world.wait_for_client(0);
         ensure(&world, answered, "a write waits for a range of a paused resync")?;
         world.command(0, Command::ResumeSync);
