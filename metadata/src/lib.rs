@@ -31,5 +31,5 @@ pub use foreign::{Foreign, ForeignKind};
 pub use generations::{Generations, JUST_CREATED, PRIMARY_BIT, same_generation};
 pub use layout::{Layout, LayoutError, LogGeometry, Placement};
 pub use page::{Page, PageError, PageIdentity, PageKind};
-pub use superblock::{Creation, Flags, PeerMinimum, ResourceName, Session, Superblock};
+pub use superblock::{Creation, Flags, PeerMinimum, ResourceName, Sequences, Session, Superblock};
 pub use units::{BlockRange, ByteRange};

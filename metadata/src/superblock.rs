@@ -35,8 +35,9 @@ const AT_SESSION: usize = 160;
 const AT_PEER_MINIMUM: usize = 176;
 const AT_NAME_BYTES: usize = 200;
 const AT_NAME: usize = 201;
+const AT_MET: usize = AT_NAME + RESOURCE_NAME_BYTES_MAX;
 /// First byte after the fields; from here on the page is zero.
-pub const SUPERBLOCK_USED_BYTES: usize = AT_NAME + RESOURCE_NAME_BYTES_MAX;
+pub const SUPERBLOCK_USED_BYTES: usize = AT_MET + 16;
 
 /// Copies of the superblock.
 pub const SUPERBLOCK_COPIES: u8 = 2;
@@ -61,6 +62,17 @@ pub struct PeerMinimum {
     pub superblock_sequence: u64,
     /// Sequence of the newest transaction in the peer's activity log.
     pub log_sequence: u64,
+}
+
+/// How far this replica's own numbers had come when the peer last saw them (rule G8). They do not
+/// rise while the peer is away, so that attaches and changes alone do not hide that everything
+/// before them is an older copy. A superblock written while connected has its own sequence here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sequences {
+    /// [`Superblock::sequence`].
+    pub superblock: u64,
+    /// Sequence of the newest transaction in the activity log.
+    pub log: u64,
 }
 
 /// What `create-md` knows about a new replica.
@@ -120,6 +132,8 @@ pub struct Superblock {
     pub session: Session,
     /// The least that the peer must show.
     pub peer_minimum: PeerMinimum,
+    /// What this replica must show to the peer.
+    pub met: Sequences,
 }
 
 /// Why one page is no superblock.
@@ -172,6 +186,7 @@ impl Superblock {
             bitmap_digest: 0,
             session: Session::default(),
             peer_minimum: PeerMinimum::default(),
+            met: Sequences::default(),
         }
     }
 
@@ -214,6 +229,8 @@ impl Superblock {
         put_u64(&mut page, AT_PEER_MINIMUM, self.peer_minimum.instance_id);
         put_u64(&mut page, AT_PEER_MINIMUM + 8, self.peer_minimum.superblock_sequence);
         put_u64(&mut page, AT_PEER_MINIMUM + 16, self.peer_minimum.log_sequence);
+        put_u64(&mut page, AT_MET, self.met.superblock);
+        put_u64(&mut page, AT_MET + 8, self.met.log);
         let name = self.resource_name.as_str().as_bytes();
         page[AT_NAME_BYTES] =
             u8::try_from(name.len()).expect("invariant: a resource name has at most 63 bytes");
@@ -260,6 +277,7 @@ impl Superblock {
                 superblock_sequence: get_u64(page, AT_PEER_MINIMUM + 8),
                 log_sequence: get_u64(page, AT_PEER_MINIMUM + 16),
             },
+            met: Sequences { superblock: get_u64(page, AT_MET), log: get_u64(page, AT_MET + 8) },
         })
     }
 
@@ -295,7 +313,7 @@ fn decode_flags(page: &Page) -> Result<Flags, SuperblockError> {
     Flags::from_bits(bits).ok_or(SuperblockError::Field { field: "flags", value: bits.into() })
 }
 
-const _: () = assert!(SUPERBLOCK_USED_BYTES == 264);
+const _: () = assert!(SUPERBLOCK_USED_BYTES == 280);
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use metadata::activity_log::{SlotUpdate, Transaction};
 use metadata::generations::Generations;
 use metadata::layout::LogGeometry;
 use metadata::page::PageIdentity;
-use metadata::superblock::{Flags, PeerMinimum, ResourceName, Session, Superblock};
+use metadata::superblock::{Flags, PeerMinimum, ResourceName, Sequences, Session, Superblock};
 use metadata::{Bitmap, BlockRange};
 
 const OWNER: PageIdentity =
@@ -38,10 +38,11 @@ fn a_superblock_has_the_documented_bytes() {
             superblock_sequence: 0xa2,
             log_sequence: 0xa3,
         },
+        met: Sequences { superblock: 0xb1, log: 0xb2 },
     };
     let page = superblock.encode(1);
     let expected = concat!(
-        "626c6b72657053420100000080d19c6101000000000000001817161514131211",
+        "626c6b726570534201000000b7d6099201000000000000001817161514131211",
         "2827262524232221383736353433323101000000000000000000000000000000",
         "0807060504030201484746454443424130313233343536373839616263646566",
         "5857565554535251686766656463626100100000d50408007100000000000000",
@@ -49,10 +50,10 @@ fn a_superblock_has_the_documented_bytes() {
         "91000000000000009200000000000000a100000000000000a200000000000000",
         "a30000000000000008706f737467726573000000000000000000000000000000",
         "0000000000000000000000000000000000000000000000000000000000000000",
-        "0000000000000000",
+        "0000000000000000b100000000000000b200000000000000",
     );
-    assert_eq!(hex(&page[..264]), expected);
-    assert!(page[264..].iter().all(|&byte| byte == 0));
+    assert_eq!(hex(&page[..280]), expected);
+    assert!(page[280..].iter().all(|&byte| byte == 0));
 }
 
 #[test]

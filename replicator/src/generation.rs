@@ -3,10 +3,14 @@
 //! The table is DRBD 8.4's (drbd-facts 1.5) with its rule numbers and the lost-message rules 34-37,
 //! 51 and 71, and two departures: (a) with equal identifiers a node that lost power yields to one
 //! that did not, (b) a flag says that the bitmap also covers the youngest history entry, which
-//! turns a full sync into a bitmap sync.
+//! turns a full sync into a bitmap sync. Rule 120 is G8's: a replica restored from an older copy.
+
+pub use crate::generation_steps::{begin_sync, retire_bitmap, rotate};
 
 use crate::ids::NodeIndex;
 use crate::message::DataStatement;
+use crate::settings::SplitBrainPolicies;
+use crate::split_brain::{Solution, resolve};
 use crate::state::{DiskState, Role};
 use metadata::generations::{Generations, PRIMARY_BIT, same_generation};
 
@@ -63,6 +67,11 @@ pub enum Verdict {
     },
     /// The data have nothing in common.
     Unrelated,
+    /// The one whose data count is Inconsistent: nothing can be copied from it, and nothing over it.
+    NoGoodSource {
+        /// What this node would be.
+        end: End,
+    },
 }
 
 /// The outcome with its reason, and this node's tuple as it must be corrected first (rules 34 and
@@ -75,37 +84,61 @@ pub struct Decision {
     pub rule: u16,
     /// Own tuple after a lost message was made up for; equal to the stated one otherwise.
     pub corrected: Generations,
-    /// It was a split brain, resolved by an operator.
-    pub split_brain: bool,
+    /// A split brain was found, and what came of it.
+    pub split_brain: Option<Solution>,
+    /// The target is Primary and is to be demoted before anything else (`call-pri-lost-after-sb`).
+    pub demote_target: bool,
+    /// This end's data are an older copy of what the peer knows of it (G8).
+    pub restored: Option<End>,
     /// The direction was a tie-break: a better disk overrides it.
     arbitrary: bool,
 }
 
+impl Decision {
+    /// This node's end, if something is copied.
+    #[must_use]
+    pub const fn end(&self) -> Option<End> {
+        match self.verdict {
+            Verdict::Sync { end, .. } => Some(end),
+            Verdict::NoSync
+            | Verdict::SplitBrain { .. }
+            | Verdict::Unrelated
+            | Verdict::NoGoodSource { .. } => None,
+        }
+    }
+}
+
 /// What `mine` and `yours` lead to, seen from the first. Mirrored: the peer comes to the mirrored
-/// outcome.
+/// outcome, as long as both have the same policies.
 #[must_use]
-pub fn decide(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> Decision {
+pub fn decide(
+    me: NodeIndex,
+    policies: &SplitBrainPolicies,
+    mine: &DataStatement,
+    yours: &DataStatement,
+) -> Decision {
     let mut decision = compare(me, mine, yours);
-    resolve_split_brain(&mut decision, mine, yours);
+    judge_restored(&mut decision, mine, yours);
+    resolve(&mut decision, me, policies, mine, yours);
     apply_roles_and_disks(&mut decision, mine, yours);
     decision
 }
 
-const fn identity(generation: u64) -> u64 {
+pub(crate) const fn identity(generation: u64) -> u64 {
     generation & !PRIMARY_BIT
 }
 
-fn is_blank(generation: u64) -> bool {
+pub(crate) fn is_blank(generation: u64) -> bool {
     let generation = identity(generation);
     generation == 0 || generation == metadata::generations::JUST_CREATED
 }
 
-const fn same(one: u64, other: u64) -> bool {
+pub(crate) const fn same(one: u64, other: u64) -> bool {
     same_generation(one, other)
 }
 
 /// Equal and a real identifier: two empty slots have nothing in common (drbd-facts 10.6).
-fn matches(one: u64, other: u64) -> bool {
+pub(crate) fn matches(one: u64, other: u64) -> bool {
     same(one, other) && !is_blank(one)
 }
 
@@ -114,7 +147,9 @@ fn sync(end: End, amount: Amount, rule: u16, mine: &DataStatement) -> Decision {
         verdict: Verdict::Sync { end, amount },
         rule,
         corrected: mine.generations,
-        split_brain: false,
+        split_brain: None,
+        demote_target: false,
+        restored: None,
         arbitrary: false,
     }
 }
@@ -124,7 +159,9 @@ fn plain(verdict: Verdict, rule: u16, mine: &DataStatement) -> Decision {
         verdict,
         rule,
         corrected: mine.generations,
-        split_brain: false,
+        split_brain: None,
+        demote_target: false,
+        restored: None,
         arbitrary: rule == 40 || rule == 10,
     }
 }
@@ -168,6 +205,8 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
         // now.
         decision.corrected = retire_bitmap(*s);
     }
+    // Equal generations: a better disk has the same data, and has them whole.
+    decision.arbitrary = true;
     decision
 }
 
@@ -197,9 +236,7 @@ fn crash_marks(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> De
             },
         }
     };
-    let mut decision = sync(end, Amount::Bitmap, 40, mine);
-    decision.arbitrary = true;
-    decision
+    sync(end, Amount::Bitmap, 40, mine)
 }
 
 /// Rules 50-80: one lies behind the other. The same question is asked from both ends, so the
@@ -240,6 +277,10 @@ fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
                 && matches(s.history[0], p.history[0]));
         return plain(Verdict::SplitBrain { common_base }, 100, mine);
     }
+    if knows(mine, yours) || knows(yours, mine) {
+        // They were replicas of each other; what they had in common has left both histories.
+        return plain(Verdict::SplitBrain { common_base: false }, 100, mine);
+    }
     plain(Verdict::Unrelated, 110, mine)
 }
 
@@ -264,22 +305,44 @@ fn started_from(sync_generation: u64, base: u64) -> bool {
     !is_blank(base) && identity(sync_generation) == identity(base.wrapping_add(SYNC_OFFSET))
 }
 
-/// G3: exactly one side gives its changes up. The union of the bitmaps is copied where both count
-/// against one base, everything otherwise.
-fn resolve_split_brain(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
-    let Verdict::SplitBrain { common_base } = decision.verdict else { return };
-    let amount = if common_base { Amount::Bitmap } else { Amount::Full };
-    let end = match (mine.discard_my_data, yours.discard_my_data) {
-        (true, false) => End::Target,
-        (false, true) => End::Source,
-        (true, true) | (false, false) => return,
-    };
-    decision.verdict = Verdict::Sync { end, amount };
-    decision.split_brain = true;
+/// One has once seen the numbers of this very replica of the other (G8).
+const fn knows(one: &DataStatement, other: &DataStatement) -> bool {
+    one.peer_minimum.instance_id != 0 && one.peer_minimum.instance_id == other.instance_id
 }
 
-/// Roles and disk states override an arbitrary direction: a Primary beats a tie-break, a better
-/// disk beats both.
+/// `other` shows less than it once confirmed to `one`: it was restored from an older copy (G8).
+const fn is_older_copy(other: &DataStatement, one: &DataStatement) -> bool {
+    knows(one, other)
+        && (other.met.superblock < one.peer_minimum.superblock_sequence
+            || other.met.log < one.peer_minimum.log_sequence)
+}
+
+/// G8: what was restored from an older copy is replaced whole and never copied from. If it has gone
+/// on since then, that is for an operator to judge.
+fn judge_restored(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
+    if is_blank(mine.generations.current) || is_blank(yours.generations.current) {
+        return;
+    }
+    let went_on = |restored: &DataStatement, other: &DataStatement| {
+        let Generations { current, bitmap, history: [younger, older] } = other.generations;
+        let had = [current, bitmap, younger, older];
+        !had.iter().any(|had| matches(restored.generations.current, *had))
+    };
+    let (end, alone) = match (is_older_copy(mine, yours), is_older_copy(yours, mine)) {
+        (false, false) => return,
+        (true, true) => (None, true),
+        (true, false) => (Some(End::Target), went_on(mine, yours)),
+        (false, true) => (Some(End::Source), went_on(yours, mine)),
+    };
+    *decision = match end {
+        Some(end) if !alone => sync(end, Amount::Full, 120, mine),
+        Some(_) | None => plain(Verdict::SplitBrain { common_base: false }, 120, mine),
+    };
+    decision.restored = end;
+}
+
+/// Disk states and roles override an arbitrary direction: a Primary beats a tie-break, a better disk
+/// beats both. Any other direction stands; without whole data at its source nothing can be done.
 fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
     if mine.disk == DiskState::Diskless || yours.disk == DiskState::Diskless {
         *decision = plain(Verdict::NoSync, decision.rule, mine);
@@ -288,24 +351,12 @@ fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &
     let i_am_whole = mine.disk > DiskState::Inconsistent;
     let you_are_whole = yours.disk > DiskState::Inconsistent;
     match decision.verdict {
-        Verdict::SplitBrain { .. } | Verdict::Unrelated => {}
+        Verdict::SplitBrain { .. } | Verdict::Unrelated | Verdict::NoGoodSource { .. } => {}
         Verdict::NoSync | Verdict::Sync { .. } if !i_am_whole && !you_are_whole => {
             decision.verdict = Verdict::NoSync;
         }
         Verdict::NoSync => {
-            let differ = mine.out_of_sync_blocks + yours.out_of_sync_blocks > 0;
-            let end = match (i_am_whole, you_are_whole) {
-                (true, false) => Some(End::Source),
-                (false, true) => Some(End::Target),
-                // D7: a bitmap that is not empty is never dropped because identifiers agree.
-                _ if differ => match (mine.role, yours.role) {
-                    (Role::Primary, Role::Secondary) => Some(End::Source),
-                    (Role::Secondary, Role::Primary) => Some(End::Target),
-                    (Role::Primary, Role::Primary) | (Role::Secondary, Role::Secondary) => None,
-                },
-                _ => None,
-            };
-            if let Some(end) = end {
+            if let Some(end) = end_by_disks_and_roles(mine, yours) {
                 decision.verdict = Verdict::Sync { end, amount: Amount::Bitmap };
             }
         }
@@ -314,65 +365,45 @@ fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &
                 End::Source => i_am_whole,
                 End::Target => you_are_whole,
             };
-            if !source_is_whole && decision.arbitrary {
+            let better = better_disk(mine, yours);
+            if decision.arbitrary && better == Some(end.other()) {
                 decision.verdict = Verdict::Sync { end: end.other(), amount };
+            } else if !source_is_whole {
+                decision.verdict = Verdict::NoGoodSource { end };
             }
         }
     }
 }
 
-/// The end of a resync on the source: the bitmap identifier becomes history (drbd-facts 1.3, rule
-/// D9).
-#[must_use]
-pub fn retire_bitmap(generations: Generations) -> Generations {
-    let mut retired = generations;
-    if identity(retired.bitmap) != 0 {
-        retired.history = pushed(&generations, generations.bitmap);
-        retired.bitmap = 0;
+/// The end of a resync that this node is because its disk is better, or worse.
+fn better_disk(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
+    let is_whole = |one: &DataStatement| one.disk > DiskState::Inconsistent;
+    let is_newest = |one: &DataStatement| one.disk > DiskState::Outdated;
+    for better in [is_whole, is_newest] {
+        match (better(mine), better(yours)) {
+            (true, false) => return Some(End::Source),
+            (false, true) => return Some(End::Target),
+            (true, true) | (false, false) => {}
+        }
     }
-    retired
+    None
 }
 
-/// A new generation (G2). With the bitmap identifier zero the old current becomes it; else the old
-/// current goes to history and the second value is true: the bitmap now also covers that entry.
-#[must_use]
-pub fn rotate(generations: Generations, new_current: u64) -> (Generations, bool) {
-    let mut next = generations;
-    next.current = new_current | (generations.current & PRIMARY_BIT);
-    if is_blank(generations.current) {
-        return (next, false);
+/// D7: a bitmap that is not empty is never dropped because identifiers agree. From the better disk,
+/// else from the Primary; both Secondary: nothing unasked. Without bits only an Inconsistent disk
+/// needs a copy.
+fn end_by_disks_and_roles(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
+    let differ = mine.out_of_sync_blocks + yours.out_of_sync_blocks > 0;
+    let one_is_broken =
+        (mine.disk == DiskState::Inconsistent) != (yours.disk == DiskState::Inconsistent);
+    if !differ && !one_is_broken {
+        return None;
     }
-    if identity(generations.bitmap) == 0 {
-        next.bitmap = generations.current;
-        (next, false)
-    } else {
-        next.history = pushed(&generations, generations.current);
-        (next, true)
-    }
-}
-
-/// The source's tuple at the start of a resync: the bitmap identifier becomes the identifier of
-/// this resync. What the peer has now must stay recognisable until it has taken the new one: its
-/// current is the bitmap identifier, which becomes the youngest history entry (rule 71), or it is
-/// in the history already and must stay where it is.
-#[must_use]
-pub fn begin_sync(generations: Generations, peer_current: u64, drawn: u64) -> Generations {
-    let mut begun = generations;
-    let in_history = generations.history.iter().any(|entry| matches(peer_current, *entry));
-    if is_blank(generations.bitmap) || in_history {
-        begun.bitmap = drawn;
-    } else {
-        begun.history = pushed(&generations, generations.bitmap);
-        begun.bitmap = identity(generations.bitmap.wrapping_add(SYNC_OFFSET));
-    }
-    begun
-}
-
-fn pushed(generations: &Generations, entry: u64) -> [u64; 2] {
-    if is_blank(entry) || same(entry, generations.history[0]) {
-        return generations.history;
-    }
-    [entry, generations.history[0]]
+    better_disk(mine, yours).or(match (mine.role, yours.role) {
+        (Role::Primary, Role::Secondary) => Some(End::Source),
+        (Role::Secondary, Role::Primary) => Some(End::Target),
+        (Role::Primary, Role::Primary) | (Role::Secondary, Role::Secondary) => None,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The table of G1 row by row, and small universes enumerated for mirrored verdicts.
 
 use super::*;
+use metadata::superblock::{PeerMinimum, Sequences, Session};
 
 const A: u64 = 0xa000_0000_0000_0000;
 const B: u64 = 0xb000_0000_0000_0000;
@@ -18,19 +19,45 @@ fn has(current: u64, bitmap: u64, history: [u64; 2]) -> DataStatement {
         bitmap_covers_history: false,
         out_of_sync_blocks: 0,
         discard_my_data: false,
+        session: Session::default(),
+        session_draw: 0,
+        met: Sequences::default(),
+        peer_minimum: PeerMinimum::default(),
     }
 }
 
 fn verdict(mine: &DataStatement, yours: &DataStatement) -> (Verdict, u16) {
-    let decision = decide(NodeIndex::First, mine, yours);
-    let back = decide(NodeIndex::Second, yours, mine);
-    assert_eq!(mirrored(decision.verdict), back.verdict, "the peer comes to the mirrored verdict");
+    let decision = mirrored_decision(&SplitBrainPolicies::default(), mine, yours);
     (decision.verdict, decision.rule)
+}
+
+fn decide_alone(mine: &DataStatement, yours: &DataStatement) -> Decision {
+    decide(NodeIndex::First, &SplitBrainPolicies::default(), mine, yours)
+}
+
+/// Decided from both ends; the peer must come to the mirrored outcome.
+fn mirrored_decision(
+    policies: &SplitBrainPolicies,
+    mine: &DataStatement,
+    yours: &DataStatement,
+) -> Decision {
+    let decision = decide(NodeIndex::First, policies, mine, yours);
+    let back = decide(NodeIndex::Second, policies, yours, mine);
+    let here = (
+        mirrored(decision.verdict),
+        decision.split_brain,
+        decision.demote_target,
+        decision.restored.map(End::other),
+    );
+    let there = (back.verdict, back.split_brain, back.demote_target, back.restored);
+    assert_eq!(here, there, "mirrored: {mine:?} {yours:?} {policies:?}");
+    decision
 }
 
 fn mirrored(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Sync { end, amount } => Verdict::Sync { end: end.other(), amount },
+        Verdict::NoGoodSource { end } => Verdict::NoGoodSource { end: end.other() },
         Verdict::NoSync | Verdict::SplitBrain { .. } | Verdict::Unrelated => verdict,
     }
 }
@@ -107,7 +134,7 @@ fn a_source_that_lost_power_after_its_target_finished_yields_to_it() {
     assert_eq!(verdict(&source, &target), (SOURCE, 34));
     let lost = DataStatement { crashed_primary: true, lost_power: true, ..source };
     assert_eq!(verdict(&lost, &target), (TARGET, 40));
-    let decision = decide(NodeIndex::First, &lost, &target);
+    let decision = decide_alone(&lost, &target);
     assert_eq!(decision.corrected, Generations { current: A, bitmap: 0, history: [B, C] });
     let crashed = DataStatement { crashed_primary: true, ..source };
     assert_eq!(verdict(&crashed, &target), (SOURCE, 40));
@@ -141,7 +168,7 @@ fn a_split_brain_is_resolved_by_the_one_side_that_gives_its_changes_up() {
     let (mine, yours) = (has(B, A, [0; 2]), has(C, A, [0; 2]));
     let victim = DataStatement { discard_my_data: true, ..yours };
     assert_eq!(verdict(&mine, &victim), (SOURCE, 90));
-    assert!(decide(NodeIndex::First, &mine, &victim).split_brain);
+    assert_eq!(decide_alone(&mine, &victim).split_brain, Some(Solution::Manually));
     let both = DataStatement { discard_my_data: true, ..mine };
     assert_eq!(verdict(&both, &victim).0, Verdict::SplitBrain { common_base: true });
     let (mine, yours) = (has(B, 0, [A, 0]), has(C, 0, [A, 0]));
@@ -159,9 +186,9 @@ fn a_diskless_node_is_never_an_end_of_a_resync() {
 
 #[test]
 fn lost_messages_are_made_up_for() {
-    let decision = decide(NodeIndex::First, &has(A, B, [C, 0]), &has(A, 0, [B, C]));
+    let decision = decide_alone(&has(A, B, [C, 0]), &has(A, 0, [B, C]));
     assert_eq!(decision.corrected, Generations { current: A, bitmap: 0, history: [B, C] });
-    let decision = decide(NodeIndex::First, &has(B, A + SYNC_OFFSET, [A, C]), &has(A, 0, [0; 2]));
+    let decision = decide_alone(&has(B, A + SYNC_OFFSET, [A, C]), &has(A, 0, [0; 2]));
     assert_eq!(decision.corrected, Generations { current: B, bitmap: A, history: [C, 0] });
 }
 
@@ -198,6 +225,135 @@ fn a_resync_that_begins_anew_after_a_lost_grant_keeps_the_sync_identifier_recogn
     let me = DataStatement { generations: begun, bitmap_covers_history: true, ..has(0, 0, [0; 2]) };
     let target = DataStatement { disk: DiskState::Inconsistent, ..has(D, 0, [0; 2]) };
     assert_eq!(verdict(&me, &target), (SOURCE, 71));
+}
+
+fn numbered(superblock: u64, log: u64, demands: (u64, u64)) -> DataStatement {
+    let peer_minimum =
+        PeerMinimum { instance_id: 1, superblock_sequence: demands.0, log_sequence: demands.1 };
+    DataStatement { met: Sequences { superblock, log }, peer_minimum, ..has(A, 0, [0; 2]) }
+}
+
+#[test]
+fn a_replica_that_shows_less_than_it_confirmed_is_a_full_target_whatever_its_marks_say() {
+    let peer = numbered(20, 20, (10, 10));
+    assert_eq!(verdict(&numbered(10, 10, (20, 20)), &peer), (Verdict::NoSync, 40));
+    let older = DataStatement { crashed_primary: true, ..numbered(9, 12, (20, 20)) };
+    assert_eq!(verdict(&older, &peer), (FULL_TARGET, 120));
+    assert_eq!(decide_alone(&older, &peer).restored, Some(End::Target));
+    let older_log = numbered(12, 9, (20, 20));
+    assert_eq!(verdict(&peer, &older_log), (FULL_SOURCE, 120));
+    let promoted = DataStatement {
+        generations: Generations { current: B, bitmap: A, history: [0; 2] },
+        ..older
+    };
+    assert_eq!(verdict(&promoted, &peer), (Verdict::SplitBrain { common_base: false }, 120));
+    let both = (numbered(9, 9, (21, 21)), peer);
+    assert_eq!(verdict(&both.0, &both.1), (Verdict::SplitBrain { common_base: false }, 120));
+    let anew = DataStatement { instance_id: 7, crashed_primary: true, ..older };
+    assert_eq!(verdict(&anew, &peer), (SOURCE, 40), "another instance: G1 alone");
+    let fresh = DataStatement { met: older.met, ..fresh() };
+    assert_eq!(verdict(&fresh, &peer), (FULL_TARGET, 20));
+}
+
+#[test]
+fn nothing_is_copied_from_an_inconsistent_disk_over_whole_data() {
+    let ahead = DataStatement { disk: DiskState::Inconsistent, ..has(B, A, [0; 2]) };
+    let behind = has(A, 0, [0; 2]);
+    assert_eq!(verdict(&behind, &ahead).0, Verdict::NoGoodSource { end: End::Target });
+    let victim = DataStatement { discard_my_data: true, ..has(C, A, [0; 2]) };
+    assert_eq!(verdict(&victim, &ahead).0, Verdict::NoGoodSource { end: End::Target });
+    let broken_too = DataStatement { disk: DiskState::Inconsistent, ..behind };
+    assert_eq!(verdict(&broken_too, &ahead).0, Verdict::NoSync, "neither has anything to give");
+}
+
+#[test]
+fn with_equal_identifiers_the_better_disk_is_source() {
+    let good = has(A, 0, [0; 2]);
+    let worse = |disk, role| DataStatement { disk, role, out_of_sync_blocks: 2, ..good };
+    let outdated = worse(DiskState::Outdated, Role::Secondary);
+    assert_eq!(verdict(&good, &outdated).0, SOURCE);
+    let primary = worse(DiskState::Inconsistent, Role::Primary);
+    assert_eq!(verdict(&good, &primary).0, SOURCE, "a Primary that could not write yields, too");
+    let crashed = DataStatement { crashed_primary: true, ..outdated };
+    assert_eq!(verdict(&crashed, &good).0, TARGET);
+    let equal = DataStatement { disk: DiskState::Outdated, ..good };
+    assert_eq!(verdict(&equal, &good).0, Verdict::NoSync, "nothing differs: nothing is copied");
+}
+
+#[test]
+fn replicas_that_have_met_are_never_unrelated() {
+    let (one, two) = (has(A, 0, [0; 2]), has(B, 0, [0; 2]));
+    assert_eq!(verdict(&one, &two), (Verdict::Unrelated, 110));
+    let peer_minimum = PeerMinimum { instance_id: 1, ..PeerMinimum::default() };
+    let met = DataStatement { peer_minimum, ..one };
+    assert_eq!(verdict(&met, &two), (Verdict::SplitBrain { common_base: false }, 100));
+}
+
+/// Everything that G1 looks at besides the tuple, one or two at a time.
+fn variants_of(base: &DataStatement) -> Vec<DataStatement> {
+    let mut all = Vec::new();
+    for role in [Role::Secondary, Role::Primary] {
+        for disk in [DiskState::UpToDate, DiskState::Outdated, DiskState::Inconsistent] {
+            for (crashed_primary, lost_power) in
+                [(false, false), (true, false), (true, true), (false, true)]
+            {
+                for (out_of_sync_blocks, discard_my_data) in [(0, false), (3, false), (3, true)] {
+                    let met = Sequences { superblock: 5 + u64::from(lost_power), log: 5 };
+                    let superblock_sequence = 5 + u64::from(crashed_primary);
+                    let peer_minimum =
+                        PeerMinimum { instance_id: 1, superblock_sequence, log_sequence: 5 };
+                    all.push(DataStatement {
+                        role,
+                        disk,
+                        crashed_primary,
+                        lost_power,
+                        out_of_sync_blocks,
+                        discard_my_data,
+                        met,
+                        peer_minimum,
+                        ..*base
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_state_beside_the_tuple_gives_mirrored_verdicts() {
+    use crate::settings::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri};
+    let policies = [
+        SplitBrainPolicies::default(),
+        SplitBrainPolicies {
+            zero_primaries: AfterSb0Pri::DiscardLeastChanges,
+            one_primary: AfterSb1Pri::CallPriLostAfterSb,
+            two_primaries: AfterSb2Pri::CallPriLostAfterSb,
+            always: true,
+            ..SplitBrainPolicies::default()
+        },
+    ];
+    let tuples = [
+        has(A, 0, [0; 2]),
+        has(A, B, [C, 0]),
+        has(A, 0, [B, C]),
+        has(B, A, [0; 2]),
+        has(C, A, [0; 2]),
+        has(4, 0, [0; 2]),
+    ];
+    let all: Vec<DataStatement> = tuples.iter().flat_map(variants_of).collect();
+    let strange = all.iter().map(|one| DataStatement { instance_id: 2, ..*one });
+    let others: Vec<DataStatement> = strange.chain(all.iter().copied()).collect();
+    let mut met = std::collections::BTreeSet::new();
+    for policies in &policies {
+        for mine in &all {
+            for yours in &others {
+                met.insert(mirrored_decision(policies, mine, yours).rule);
+            }
+        }
+    }
+    let expected = [10, 20, 30, 34, 35, 36, 37, 40, 41, 50, 70, 90, 120];
+    assert!(expected.iter().all(|rule| met.contains(rule)), "rules met: {met:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! | the contract with the outside | `event`, `settings`, `status` |
 //! | words: roles, disk and connection states | `state`, `ids` |
 //! | what the two nodes say to each other | `message`, `wire` |
-//! | which way data flow when they meet (G1) | `generation` |
+//! | which way data flow when they meet (G1), who yields in a split brain (G3) | `generation`, `split_brain` |
 //! | the node itself, one file per flow | `node` |
 
 mod authentication;
@@ -19,6 +19,7 @@ pub mod digest;
 mod entropy;
 pub mod event;
 pub mod generation;
+mod generation_steps;
 pub mod ids;
 pub mod message;
 pub mod mutation;
@@ -28,6 +29,7 @@ pub mod pace;
 mod rate;
 pub mod settings;
 mod slab;
+pub mod split_brain;
 pub mod state;
 pub mod status;
 mod timers;

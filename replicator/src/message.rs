@@ -4,9 +4,10 @@
 use crate::digest::Digest;
 use crate::ids::NodeIndex;
 use crate::pace::SyncLimit;
-use crate::settings::PeerWindow;
+use crate::settings::{PeerWindow, SplitBrainPolicies};
 use crate::state::{DiskState, Role};
 use metadata::generations::Generations;
+use metadata::superblock::{PeerMinimum, Sequences, Session};
 use metadata::units::{BlockRange, ByteRange};
 
 /// First version of the protocol that this program speaks.
@@ -52,6 +53,8 @@ pub struct Parameters {
     pub logical_block_bytes: u32,
     /// Zeroing costs no writing of zeroes.
     pub zeroes_cheaply: bool,
+    /// What is done about a split brain (G3); must be the same on both.
+    pub split_brain: SplitBrainPolicies,
 }
 
 /// Which data a node has: the generation tuple and everything that G1 looks at besides.
@@ -75,6 +78,25 @@ pub struct DataStatement {
     pub out_of_sync_blocks: u64,
     /// Its operator gives its changes up, should it come to a split brain (G3).
     pub discard_my_data: bool,
+    /// The session agreed on last (G8).
+    pub session: Session,
+    /// A random number for the identifier of the session that begins now.
+    pub session_draw: u64,
+    /// How far its own numbers had come when the peer saw them last; durable (G8).
+    pub met: Sequences,
+    /// What it demands of the peer (G8).
+    pub peer_minimum: PeerMinimum,
+}
+
+impl DataStatement {
+    /// The session that begins with these two statements: the same from both ends (G8).
+    #[must_use]
+    pub fn agreed_session(&self, other: &Self) -> Session {
+        Session {
+            id: self.session_draw ^ other.session_draw,
+            number: self.session.number.max(other.session.number) + 1,
+        }
+    }
 }
 
 /// Why a node refuses to connect. The text goes to log and status of both.
@@ -348,4 +370,9 @@ pub enum Message {
     },
     /// I leave on purpose.
     Bye,
+    /// So far my own numbers are durable here (G8).
+    Durable {
+        /// Those of superblock and log.
+        sequences: Sequences,
+    },
 }

@@ -13,6 +13,7 @@ mod body;
 mod cursor;
 mod handshake;
 mod head;
+mod policies;
 #[cfg(test)]
 mod samples;
 

@@ -62,6 +62,7 @@ fn write_superblock(out: &mut impl Write, superblock: &Superblock) -> io::Result
         bitmap_digest,
         session,
         peer_minimum,
+        met,
     } = superblock;
     writeln!(out, "sequence: {sequence}")?;
     writeln!(out, "resource-name: {}", resource_name.as_str())?;
@@ -89,7 +90,9 @@ fn write_superblock(out: &mut impl Write, superblock: &Superblock) -> io::Result
     writeln!(out, "session-number: {}", session.number)?;
     writeln!(out, "peer-minimum-instance: {:016X}", peer_minimum.instance_id)?;
     writeln!(out, "peer-minimum-superblock-sequence: {}", peer_minimum.superblock_sequence)?;
-    writeln!(out, "peer-minimum-log-sequence: {}", peer_minimum.log_sequence)
+    writeln!(out, "peer-minimum-log-sequence: {}", peer_minimum.log_sequence)?;
+    writeln!(out, "met-superblock-sequence: {}", met.superblock)?;
+    writeln!(out, "met-log-sequence: {}", met.log)
 }
 
 fn write_log(out: &mut impl Write, log: &Replay) -> io::Result<()> {

@@ -25,6 +25,7 @@ pub(super) fn sample() -> Superblock {
             superblock_sequence: 0xa2,
             log_sequence: 0xa3,
         },
+        met: Sequences { superblock: 0xb1, log: 0xb2 },
     }
 }
 

@@ -37,6 +37,11 @@ impl Node {
             superblock.flags.lost_power = true;
         }
         superblock.flags.crashed_primary |= crashed;
+        if superblock.met.superblock == superblock.sequence {
+            // It was connected when this was written: the log, too, is as the peer knows it (G8).
+            let newest = found.next_sequence.saturating_sub(1);
+            superblock.met.log = superblock.met.log.max(newest);
+        }
         superblock.logical_block_bytes =
             superblock.logical_block_bytes.max(image.logical_block_bytes);
         self.replica = Replica::Attaching(Box::new(Attached {

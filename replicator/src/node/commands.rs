@@ -180,6 +180,7 @@ impl Node {
             (Message::SyncConfirm, None) => self.confirm_received(),
             (Message::OutOfSync { blocks }, None) => self.out_of_sync_received(blocks),
             (Message::State { role, disk }, None) => self.state_received(role, disk),
+            (Message::Durable { sequences }, None) => self.peer_numbers_durable(sequences),
             (Message::PromoteAsk, None) => self.promote_ask_received(),
             (Message::PromoteAnswer { refusal }, None) => self.promote_answer_received(refusal),
             (message, payload) => self.out_of_turn(&message, payload),

@@ -7,6 +7,8 @@ use crate::event::{CloseHow, Level, LinkOrigin, Output};
 use crate::ids::LinkId;
 use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
 use crate::message::{Parameters, RefusalCode, RefusalMessage};
+use crate::settings::SplitBrainPolicies;
+use crate::split_brain::first_difference;
 use metadata::units::device_blocks;
 
 /// The one replication protocol there is: acknowledged when it is on both disks.
@@ -125,6 +127,7 @@ impl Node {
             agreed_bytes: known.map_or(0, |disk| disk.superblock.device_bytes),
             logical_block_bytes: known.map_or(0, |disk| disk.logical_block_bytes),
             zeroes_cheaply: known.is_some_and(|disk| disk.zeroes_cheaply),
+            split_brain: self.settings.split_brain,
         };
         self.send(Message::Parameters(parameters));
     }
@@ -141,6 +144,10 @@ impl Node {
             });
             return;
         }
+        if let Some(why) = self.policies_differ(&theirs.split_brain) {
+            self.refuse_session(why);
+            return;
+        }
         if let Err(why) = self.agree_on_size(&theirs) {
             self.refuse_session(why);
             return;
@@ -150,6 +157,21 @@ impl Node {
             theirs: None,
         });
         self.send_data_when_settled();
+    }
+
+    /// Both must judge a split brain alike (G3).
+    fn policies_differ(&self, theirs: &SplitBrainPolicies) -> Option<RefusalMessage> {
+        let names = &self.settings.node_names;
+        let (option, mine, peers) = first_difference(&self.settings.split_brain, theirs, names)?;
+        Some(RefusalMessage {
+            code: RefusalCode::Parameters,
+            text: format!(
+                "{option} is '{mine}' on {} and '{peers}' on {}; set the same on both nodes, then run \
+                 'blkrep adjust' or restart the daemon, and 'blkrep connect' on both",
+                self.settings.my_name(),
+                self.settings.peer_name()
+            ),
+        })
     }
 
     /// Differing sizes at the first connect agree on the smaller; a later smaller disk is refused.

@@ -177,6 +177,7 @@ impl Node {
             ping_sent: None,
             pings: 0,
             stage_deadline: self.now.after(self.handshake_timeout()),
+            agreed: None,
         });
         self.timers.set(Timer::Handshake, self.now.after(self.handshake_timeout()));
         self.timers.stop(Timer::Dial);

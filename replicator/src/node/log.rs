@@ -128,7 +128,8 @@ impl Node {
             self.metadata_write(offset_bytes, page, None);
         }
         self.counters.log_transactions += 1;
-        self.metadata_write(log_offset, log_page.to_vec(), Some(Then::Logged));
+        let io = self.metadata_write(log_offset, log_page.to_vec(), Some(Then::Logged));
+        self.log_will_be_durable(io);
     }
 
     /// The transaction under way is durable.

@@ -24,6 +24,8 @@ mod promote;
 mod read;
 mod replica;
 mod route;
+mod sessions;
+mod split_brain;
 mod sync_end;
 mod sync_hold;
 mod sync_source;

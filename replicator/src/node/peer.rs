@@ -24,6 +24,8 @@ pub(super) struct Peer {
     pub(super) discard_my_data: bool,
     /// A split brain was detected and is not resolved: a peer that still says so is no news.
     pub(super) split_brain: bool,
+    /// This Primary yields in a split brain and is being demoted; until then it states nothing.
+    pub(super) yields: bool,
     /// Why the last attempt was refused, in words for status.
     pub(super) refusal: Option<String>,
 }
@@ -73,6 +75,18 @@ pub(super) struct Session {
     pub(super) pings: u64,
     /// The handshake's next step is due by then.
     pub(super) stage_deadline: Moment,
+    /// Past the verdict: what both agreed on (G8).
+    pub(super) agreed: Option<Agreed>,
+}
+
+/// What G8 keeps of a handshake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Agreed {
+    pub(super) session: metadata::superblock::Session,
+    /// The peer's instance; 0 without a disk.
+    pub(super) peer_instance: u64,
+    /// The peer's first confirmation of its numbers is recorded durably.
+    pub(super) recorded: bool,
 }
 
 /// How far the session is. What a stage has learnt is in it; nothing else may be asked for.

@@ -6,7 +6,7 @@ use super::route::Purpose;
 use crate::event::{IoOutcome, Output};
 use crate::ids::{IoId, LinkId, Moment};
 use metadata::bitmap::Bitmap;
-use metadata::superblock::{SUPERBLOCK_COPIES, Superblock};
+use metadata::superblock::{SUPERBLOCK_COPIES, Sequences, Superblock};
 use metadata::units::PAGE_BYTES;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,11 +53,24 @@ pub(super) struct Persist {
     durable: VecDeque<Then>,
     /// When pages of the bitmap were last written because bits had fallen.
     cleared: Moment,
+    /// Own numbers that are durable when that write is (G8).
+    pub(super) confirms: VecDeque<(IoId, Sequences)>,
+    /// Own numbers that are durable.
+    pub(super) confirmed: Sequences,
 }
 
 impl Persist {
     pub(super) fn is_idle(&self) -> bool {
         self.under_way.is_empty()
+    }
+
+    /// The own numbers that this write carries, if it does.
+    fn carried_by(&mut self, io: IoId) -> Option<Sequences> {
+        let (carrier, sequences) = *self.confirms.front()?;
+        (carrier == io).then(|| {
+            self.confirms.pop_front();
+            sequences
+        })
     }
 }
 
@@ -69,9 +82,15 @@ impl Node {
         change: impl FnOnce(&mut Superblock),
         then: Option<Then>,
     ) {
+        let agreed = self.peer.session.as_ref().and_then(|session| session.agreed);
         let Some(disk) = self.replica.writable() else { return };
         change(&mut disk.superblock);
         disk.superblock.sequence += 1;
+        if let Some(agreed) = agreed {
+            disk.superblock.session = agreed.session;
+            disk.superblock.met = disk.sequences();
+        }
+        let sequences = disk.sequences();
         let copies: Vec<(u64, Vec<u8>)> = (0..SUPERBLOCK_COPIES)
             .map(|copy| {
                 let page = disk.superblock.encode(copy);
@@ -80,7 +99,10 @@ impl Node {
             .collect();
         let last = copies.len() - 1;
         for (index, (offset_bytes, pages)) in copies.into_iter().enumerate() {
-            self.metadata_write(offset_bytes, pages, then.filter(|_| index == last));
+            let io = self.metadata_write(offset_bytes, pages, then.filter(|_| index == last));
+            if index == last {
+                self.persist.confirms.push_back((io, sequences));
+            }
         }
     }
 
@@ -103,11 +125,17 @@ impl Node {
         }
     }
 
-    pub(super) fn metadata_write(&mut self, offset_bytes: u64, pages: Vec<u8>, then: Option<Then>) {
+    pub(super) fn metadata_write(
+        &mut self,
+        offset_bytes: u64,
+        pages: Vec<u8>,
+        then: Option<Then>,
+    ) -> IoId {
         self.counters.metadata_writes += 1;
         let io = self.io(Purpose::Metadata(then));
         self.persist.under_way.push_back(io);
         self.wish(Output::MetadataWrite { io, offset_bytes, pages });
+        io
     }
 
     pub(super) fn metadata_done(&mut self, io: IoId, outcome: IoOutcome) {
@@ -119,8 +147,12 @@ impl Node {
             Some(io),
             "invariant: metadata writes are carried out in order"
         );
+        let carried = self.persist.carried_by(io);
         match outcome {
-            IoOutcome::Done { .. } => self.persist.durable.extend(then),
+            IoOutcome::Done { .. } => {
+                self.persist.durable.extend(then);
+                self.numbers_durable(carried);
+            }
             IoOutcome::Failed { errno } => self.disk_failed("metadata write", errno),
         }
         self.leave_when_quiet();

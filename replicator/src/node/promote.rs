@@ -56,6 +56,9 @@ pub(super) enum RoleChange {
     },
 }
 
+/// Names a change of role that nobody asked for: it has no answer.
+pub(super) const OWN_ACCORD: CommandId = CommandId(u64::MAX);
+
 impl Node {
     pub(super) fn promote(&mut self, command: CommandId, force: bool) {
         if self.role == Role::Primary {
@@ -298,6 +301,7 @@ impl Node {
 
     pub(super) fn role_change_ends(&mut self, command: CommandId, result: Result<(), Refusal>) {
         self.role_change = RoleChange::None;
+        self.yielded();
         self.timers.stop(Timer::RoleChange);
         self.send_data_when_settled();
         if result.is_err() {
@@ -308,6 +312,9 @@ impl Node {
     }
 
     pub(super) fn answer(&mut self, command: CommandId, result: Result<(), Refusal>) {
+        if command == OWN_ACCORD {
+            return;
+        }
         let answer = match result {
             Ok(()) => Answer::Done,
             Err(refusal) => Answer::Refused(refusal),

@@ -6,7 +6,7 @@ use metadata::activity_log::{Replay, replay};
 use metadata::bitmap::{Bitmap, page_count_for};
 use metadata::hot_extents::HotExtents;
 use metadata::layout::Layout;
-use metadata::superblock::Superblock;
+use metadata::superblock::{Sequences, Superblock};
 use metadata::units::{BlockRange, EXTENT_BLOCKS, PAGE_BYTES};
 
 /// What an attached disk has.
@@ -86,6 +86,14 @@ impl Attached {
             (false, _) => DiskState::Inconsistent,
             (true, false) => DiskState::Outdated,
             (true, true) => DiskState::UpToDate,
+        }
+    }
+
+    /// Own numbers, those of writes on their way included (G8).
+    pub(super) const fn sequences(&self) -> Sequences {
+        Sequences {
+            superblock: self.superblock.sequence,
+            log: self.log.next_sequence().saturating_sub(1),
         }
     }
 

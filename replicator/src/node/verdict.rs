@@ -2,9 +2,10 @@
 //! out.
 
 use super::Node;
-use super::peer::{Connected, Plan, Stage, With};
+use super::peer::{Agreed, Connected, Plan, Stage, With};
 use super::persist::Then;
 use super::promote::RoleChange;
+use super::split_brain::Conflict;
 use crate::event::{Event, Level};
 use crate::generation::{Amount, Decision, End, Verdict, decide, retire_bitmap};
 use crate::ids::LinkId;
@@ -15,7 +16,8 @@ use metadata::generations::PRIMARY_BIT;
 
 impl Node {
     /// What this node says of its data now.
-    fn data_statement(&self) -> DataStatement {
+    fn data_statement(&mut self) -> DataStatement {
+        let session_draw = self.entropy.generation();
         let disk = self.replica.attached();
         let superblock = disk.map(|disk| &disk.superblock);
         let flags = superblock.map(|superblock| superblock.flags).unwrap_or_default();
@@ -32,14 +34,22 @@ impl Node {
             bitmap_covers_history: flags.bitmap_covers_history,
             out_of_sync_blocks: disk.map_or(0, |disk| disk.bitmap.count()),
             discard_my_data: self.peer.discard_my_data,
+            session: superblock.map(|superblock| superblock.session).unwrap_or_default(),
+            session_draw,
+            met: superblock.map(|superblock| superblock.met).unwrap_or_default(),
+            peer_minimum: superblock.map(|superblock| superblock.peer_minimum).unwrap_or_default(),
         }
     }
 
     /// Sends the own statement once no generation is on its way to the disk; from then on it is
     /// frozen (G1).
     pub(super) fn send_data_when_settled(&mut self) {
-        // The mark of a promotion, too, is durable before the statement that tells of it.
-        if self.generation_pending || matches!(self.role_change, RoleChange::Marking { .. }) {
+        // The mark of a promotion, too, is durable before the statement that tells of it; and a
+        // Primary that yields is one no more.
+        if self.generation_pending
+            || self.peer.yields
+            || matches!(self.role_change, RoleChange::Marking { .. })
+        {
             return;
         }
         let mine = self.data_statement();
@@ -60,7 +70,8 @@ impl Node {
             Stage::Data { with, mine } => {
                 let mine = *mine;
                 let with = With { data: Some(statement), ..with.clone() };
-                let decision = decide(self.settings.me, &mine, &statement);
+                let decision =
+                    decide(self.settings.me, &self.settings.split_brain, &mine, &statement);
                 self.carry_out(decision, with, &mine, &statement);
             }
             Stage::Parameters
@@ -82,18 +93,32 @@ impl Node {
             Level::Info,
             format!("handshake: {:?} by rule {}", decision.verdict, decision.rule),
         );
+        self.say_who_was_restored(&decision);
+        self.say_what_split_brain_came_to(&decision);
+        if decision.demote_target {
+            self.primary_yields(&decision);
+            return;
+        }
         if let Some(why) = self.verdict_refusal(decision.verdict, mine, theirs) {
             self.refuse_session(why);
             return;
         }
-        self.say_whose_changes_are_given_up(&decision);
+        match self.conflict(&decision, mine, theirs) {
+            Conflict::None => {}
+            Conflict::Refuse(why) => return self.refuse_session(why),
+            Conflict::Retry => return self.retry_later(),
+        }
+        if let Some(session) = &mut self.peer.session {
+            session.agreed = Some(Agreed {
+                session: mine.agreed_session(theirs),
+                peer_instance: theirs.instance_id,
+                recorded: false,
+            });
+        }
         if let Some(disk) = self.replica.writable() {
             disk.superblock.generations = decision.corrected;
         }
-        let end = match decision.verdict {
-            Verdict::Sync { end, .. } => Some(end),
-            Verdict::NoSync | Verdict::SplitBrain { .. } | Verdict::Unrelated => None,
-        };
+        let end = decision.end();
         let both_have_disks = mine.disk > DiskState::Diskless && theirs.disk > DiskState::Diskless;
         let differ = mine.out_of_sync_blocks + theirs.out_of_sync_blocks > 0;
         if end.is_none() && !(both_have_disks && differ) {
@@ -104,27 +129,6 @@ impl Node {
         self.begin_bitmaps(with, plan);
     }
 
-    fn say_whose_changes_are_given_up(&mut self, decision: &Decision) {
-        if decision.split_brain {
-            let victim = match decision.verdict {
-                Verdict::Sync { end: End::Target, .. } => self.settings.my_name(),
-                Verdict::Sync { end: End::Source, .. }
-                | Verdict::NoSync
-                | Verdict::SplitBrain { .. }
-                | Verdict::Unrelated => self.settings.peer_name(),
-            };
-            let amount =
-                if is_full(decision.verdict) { "everything is" } else { "all differences are" };
-            let text = format!(
-                "Split-Brain detected, manually solved: {amount} copied over the data of {victim}"
-            );
-            self.notice(Level::Warning, text);
-        } else if self.peer.discard_my_data {
-            self.peer.discard_my_data = false;
-            self.notice(Level::Warning, "there is no split brain: --discard-my-data was ignored");
-        }
-    }
-
     fn verdict_refusal(
         &self,
         verdict: Verdict,
@@ -133,10 +137,6 @@ impl Node {
     ) -> Option<RefusalMessage> {
         let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
         let refuse = |code: RefusalCode, text: String| Some(RefusalMessage { code, text });
-        let primary_is_target = |end: End| match end {
-            End::Target => (mine.role == Role::Primary).then_some(me),
-            End::Source => (theirs.role == Role::Primary).then_some(peer),
-        };
         match verdict {
             Verdict::SplitBrain { .. } if mine.discard_my_data && theirs.discard_my_data => refuse(
                 RefusalCode::SplitBrain,
@@ -168,16 +168,20 @@ impl Node {
             {
                 Some(two_primaries())
             }
-            Verdict::Sync { end, .. } => primary_is_target(end).and_then(|name| {
+            Verdict::Sync { .. } | Verdict::NoSync => None,
+            Verdict::NoGoodSource { end } => {
+                let name = match end {
+                    End::Source => me,
+                    End::Target => peer,
+                };
                 refuse(
                     RefusalCode::Verdict,
                     format!(
-                        "{name} shall become SyncTarget, but it is Primary; run 'blkrep secondary' there and \
-                         'blkrep connect' on both"
+                        "{name} shall become SyncSource, but it is Inconsistent! Its generation is the newer one; \
+                         run 'blkrep primary --force' on the node whose data are to count"
                     ),
                 )
-            }),
-            Verdict::NoSync => None,
+            }
         }
     }
 
@@ -185,6 +189,8 @@ impl Node {
     /// current generation.
     fn settle_in_sync(&mut self, with: With, mine: &DataStatement, theirs: &DataStatement) {
         let whole = mine.disk > DiskState::Inconsistent && theirs.disk > DiskState::Inconsistent;
+        let newest = whole && theirs.disk == DiskState::UpToDate;
+        let old = self.replica.state();
         let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
         self.next_stage(Stage::Settling { with, early: Vec::new() });
         if self.replica.attached().is_none() {
@@ -195,6 +201,8 @@ impl Node {
             |superblock| {
                 superblock.flags.connected = true;
                 if whole {
+                    // The same data as those of an UpToDate peer are UpToDate.
+                    superblock.flags.was_up_to_date |= newest;
                     superblock.generations = retire_bitmap(superblock.generations);
                     superblock.flags.bitmap_covers_history = false;
                     superblock.flags.crashed_primary = false;
@@ -205,6 +213,8 @@ impl Node {
             },
             Some(Then::InSync(link)),
         );
+        let new = self.replica.state();
+        self.disk_changed(old, new, "the peer has the same data, and they are UpToDate");
     }
 
     pub(super) fn in_sync_durable(&mut self, link: LinkId) {
@@ -250,6 +260,7 @@ impl Node {
         self.alive_start();
         self.send_state();
         self.sync_hold_connected();
+        self.send_durable_numbers();
         for (message, payload) in early {
             self.session_received(message, payload);
         }
@@ -279,6 +290,7 @@ pub(super) const fn is_full(verdict: Verdict) -> bool {
         Verdict::Sync { amount: Amount::Bitmap, .. }
         | Verdict::NoSync
         | Verdict::SplitBrain { .. }
-        | Verdict::Unrelated => false,
+        | Verdict::Unrelated
+        | Verdict::NoGoodSource { .. } => false,
     }
 }

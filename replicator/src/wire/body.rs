@@ -99,6 +99,7 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::ReadData => Message::ReadData { number: r.u64()?, range: r.data_range(data_bytes)? },
         Kind::ReadFailed => Message::ReadFailed { number: r.u64()? },
         Kind::WriteFailed => Message::WriteFailed { number: r.u64()? },
+        Kind::Durable => Message::Durable { sequences: handshake::sequences(r)? },
     })
 }
 
@@ -184,6 +185,7 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
             w.u64(blocks.count);
         }
         Message::SyncGrant { generations } => put_generations(*generations, w),
+        Message::Durable { sequences } => handshake::put_sequences(*sequences, w),
         Message::SyncStarted
         | Message::PromoteAsk
         | Message::SyncNoneLeft

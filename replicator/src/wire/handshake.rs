@@ -1,11 +1,12 @@
 //! Bodies of the messages of the handshake, some of which are read across versions.
 
 use super::cursor::{BodyReader, BodyWriter};
-use super::{TEXT_BYTES_MAX, WireError};
+use super::{TEXT_BYTES_MAX, WireError, policies};
 use crate::ids::NodeIndex;
 use crate::message::{DataStatement, Hello, NONCE_BYTES, Parameters, RefusalCode, RefusalMessage};
 use crate::settings::PeerWindow;
 use crate::state::{DiskState, Role};
+use metadata::superblock::{PeerMinimum, Sequences, Session};
 
 /// Shortest `Hello`, in bytes: two empty strings.
 pub(super) const HELLO_BYTES_MIN: usize = 2 + 2 + 1 + 1 + NONCE_BYTES + 2;
@@ -13,9 +14,9 @@ pub(super) const HELLO_BYTES_MIN: usize = 2 + 2 + 1 + 1 + NONCE_BYTES + 2;
 pub(super) const HELLO_BYTES_MAX: usize = 1024;
 const _: () = assert!(HELLO_BYTES_MIN + 2 * TEXT_BYTES_MAX <= HELLO_BYTES_MAX);
 /// Exact length of `Parameters`, in bytes.
-pub(super) const PARAMETERS_BYTES: usize = 1 + 1 + 4 + 4 * 4 + 8 + 8;
+pub(super) const PARAMETERS_BYTES: usize = 1 + 1 + 4 + 4 * 4 + 8 + 8 + 5;
 /// Exact length of `Data`, in bytes.
-pub(super) const DATA_BYTES: usize = super::body::GENERATIONS_BYTES + 8 + 8 + 6;
+pub(super) const DATA_BYTES: usize = super::body::GENERATIONS_BYTES + 8 + 8 + 6 + 8 * 8;
 /// Shortest `Refuse`, in bytes: the code and an empty text.
 pub(super) const REFUSE_BYTES_MIN: usize = 2;
 /// Longest `Refuse`, in bytes.
@@ -59,6 +60,7 @@ pub(super) fn parameters(r: &mut BodyReader<'_>) -> Result<Parameters, WireError
         window: PeerWindow { frames: [r.u32()?, r.u32()?, r.u32()?], bare: r.u32()? },
         capacity_bytes: r.u64()?,
         agreed_bytes: r.u64()?,
+        split_brain: policies::get(r)?,
     })
 }
 
@@ -72,6 +74,7 @@ pub(super) fn put_parameters(parameters: &Parameters, w: &mut BodyWriter<'_>) {
     w.u32(parameters.window.bare);
     w.u64(parameters.capacity_bytes);
     w.u64(parameters.agreed_bytes);
+    policies::put(parameters.split_brain, w);
 }
 
 pub(super) fn data(r: &mut BodyReader<'_>) -> Result<DataStatement, WireError> {
@@ -85,7 +88,24 @@ pub(super) fn data(r: &mut BodyReader<'_>) -> Result<DataStatement, WireError> {
         lost_power: r.flag()?,
         bitmap_covers_history: r.flag()?,
         discard_my_data: r.flag()?,
+        session: Session { id: r.u64()?, number: r.u64()? },
+        session_draw: r.u64()?,
+        met: sequences(r)?,
+        peer_minimum: PeerMinimum {
+            instance_id: r.u64()?,
+            superblock_sequence: r.u64()?,
+            log_sequence: r.u64()?,
+        },
     })
+}
+
+pub(super) fn sequences(r: &mut BodyReader<'_>) -> Result<Sequences, WireError> {
+    Ok(Sequences { superblock: r.u64()?, log: r.u64()? })
+}
+
+pub(super) fn put_sequences(sequences: Sequences, w: &mut BodyWriter<'_>) {
+    w.u64(sequences.superblock);
+    w.u64(sequences.log);
 }
 
 pub(super) fn put_data(data: &DataStatement, w: &mut BodyWriter<'_>) {
@@ -98,6 +118,13 @@ pub(super) fn put_data(data: &DataStatement, w: &mut BodyWriter<'_>) {
     w.flag(data.lost_power);
     w.flag(data.bitmap_covers_history);
     w.flag(data.discard_my_data);
+    w.u64(data.session.id);
+    w.u64(data.session.number);
+    w.u64(data.session_draw);
+    put_sequences(data.met, w);
+    w.u64(data.peer_minimum.instance_id);
+    w.u64(data.peer_minimum.superblock_sequence);
+    w.u64(data.peer_minimum.log_sequence);
 }
 
 pub(super) fn refuse(r: &mut BodyReader<'_>) -> Result<RefusalMessage, WireError> {

@@ -113,6 +113,7 @@ kinds! {
     SyncCompare = 40, body body::SYNC_COMPARE_BYTES, body::SYNC_COMPARE_BYTES, data 0;
     SyncEqual = 41, body 10, 10, data 0;
     SyncPause = 42, body 1, 1, data 0;
+    Durable = 48, body 16, 16, data 0;
 }
 
 impl Kind {

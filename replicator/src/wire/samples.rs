@@ -6,9 +6,13 @@ use crate::message::{
     DataStatement, Hello, Message, Parameters, RefusalCode, RefusalMessage, SourceLoad,
 };
 use crate::pace::SyncLimit;
-use crate::settings::{PIECE_BYTES_MAX, PeerWindow, SYNC_PIECE_BYTES_MAX, ZERO_PIECE_BYTES_MAX};
+use crate::settings::{
+    AfterSb0Pri, PIECE_BYTES_MAX, PeerWindow, SYNC_PIECE_BYTES_MAX, SplitBrainPolicies,
+    ZERO_PIECE_BYTES_MAX,
+};
 use crate::state::{DiskState, Role};
 use metadata::generations::Generations;
+use metadata::superblock::{PeerMinimum, Sequences, Session};
 use metadata::units::{BlockRange, ByteRange};
 
 const GENERATIONS: Generations =
@@ -41,6 +45,11 @@ fn parameters_sample() -> Parameters {
         agreed_bytes: 0x99aa_bbcc_ddee_ff00,
         logical_block_bytes: 4096,
         zeroes_cheaply: true,
+        split_brain: SplitBrainPolicies {
+            zero_primaries: AfterSb0Pri::DiscardNode(NodeIndex::Second),
+            always: true,
+            ..SplitBrainPolicies::default()
+        },
     }
 }
 
@@ -55,6 +64,14 @@ fn data_sample() -> DataStatement {
         bitmap_covers_history: true,
         out_of_sync_blocks: 77,
         discard_my_data: false,
+        session: Session { id: 0x11, number: 0x12 },
+        session_draw: 0x13,
+        met: Sequences { superblock: 0x14, log: 0x15 },
+        peer_minimum: PeerMinimum {
+            instance_id: 0x16,
+            superblock_sequence: 0x17,
+            log_sequence: 0x18,
+        },
     }
 }
 
@@ -152,6 +169,9 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
         Kind::ReadData => vec![Message::ReadData { number, range }],
         Kind::ReadFailed => vec![Message::ReadFailed { number }],
         Kind::WriteFailed => vec![Message::WriteFailed { number }],
+        Kind::Durable => {
+            vec![Message::Durable { sequences: Sequences { superblock: number, log: 1 } }]
+        }
     }
 }
 

@@ -31,12 +31,15 @@ impl Coverage {
 
     /// Counts what a line of the engine's log tells.
     pub(crate) fn hear(&mut self, line: &str) {
-        const TOLD: [(&str, &str); 9] = [
+        const TOLD: [(&str, &str); 12] = [
             ("going on alone", "rotation"),
             ("amount: Full", "full sync verdict"),
             ("amount: Bitmap", "bitmap sync verdict"),
             ("handshake: NoSync", "no sync verdict"),
             ("Split-Brain detected", "split brain detected"),
+            ("automatically solved", "split brain solved by a policy"),
+            ("manually solved", "split brain solved by the operator's word"),
+            ("was restored from an older copy", "restored copy noticed"),
             ("Resync done", "resync done"),
             ("everything counts as out of sync", "all bits set at attach"),
             ("the source has blocks that were not known", "sync not yet"),
