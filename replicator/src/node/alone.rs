@@ -16,7 +16,7 @@ impl Node {
             disk.bitmap.set(blocks);
         }
         self.pairs.cancel_clear(blocks);
-        self.sync_cancel_clear(blocks);
+        self.follow.cancel(blocks);
     }
 
     /// The peer knows of a difference that this node cannot know of (D17).

@@ -237,9 +237,10 @@ impl Node {
                 disk.bitmap.clear(run);
             }
         }
-        if matches!(self.sync, Sync::Source(_)) {
+        if !matches!(self.sync, Sync::Idle) && self.is_arbiter() {
             self.send(Message::PairDone { number: pair.number });
             self.persist_cleared_bits();
+            self.sync_pump();
         }
     }
 

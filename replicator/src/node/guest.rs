@@ -123,7 +123,7 @@ impl Node {
         if self.replica.attached().is_none() {
             return;
         }
-        self.sync_seal(number);
+        self.follow.seal(number);
         let link = self.peer.session.as_ref().map_or(LinkId(0), |session| session.link);
         self.guest.flushes_open += 1;
         let io = self.io(Purpose::GuestFlush { link, number });

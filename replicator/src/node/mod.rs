@@ -10,6 +10,7 @@ mod bitmaps;
 mod commands;
 mod demote;
 mod flush;
+mod follow;
 mod greet;
 mod guest;
 mod handlers;
@@ -44,6 +45,7 @@ use crate::state::Role;
 use crate::status::Counters;
 use crate::timers::{Timer, Timers};
 use flush::Pairs;
+use follow::Follow;
 use guest::Guest;
 use handlers::Handlers;
 use peer::Peer;
@@ -94,6 +96,8 @@ pub struct Node {
     guest: Guest,
     sync: Sync,
     hold: Hold,
+    /// Bits that fall when the arbiter says so.
+    follow: Follow,
     sync_buffers: Vec<crate::ids::BufferId>,
     handlers: Handlers,
     counters: Counters,
@@ -131,6 +135,7 @@ impl Node {
             guest: Guest::default(),
             sync: Sync::Idle,
             hold: Hold::default(),
+            follow: Follow::default(),
             sync_buffers: Vec::new(),
             handlers: Handlers::default(),
             counters: Counters::default(),

@@ -43,12 +43,7 @@ impl Node {
     /// Bits set, less those that only wait for a flush.
     pub(super) fn out_of_sync_blocks(&self) -> u64 {
         let set = self.replica.known().map_or(0, |disk| disk.bitmap.count());
-        let clearing = match &self.sync {
-            Sync::Idle => 0,
-            Sync::Source(_) => self.pairs.clearing_blocks(),
-            Sync::Target(target) => target.clearing_blocks(),
-        };
-        set.saturating_sub(clearing)
+        set.saturating_sub(self.clearing_blocks())
     }
 
     fn sync_progress(&self, now: Moment) -> Option<SyncProgress> {

@@ -1,5 +1,6 @@
 //! The source of a resync, who is also the arbiter of ranges (D6): grants, reads, compares, sends.
 
+use super::follow::Follow;
 use super::progress::Progress;
 use super::route::Purpose;
 use super::{Node, Sync};
@@ -123,17 +124,29 @@ impl Node {
             let Some(number) = source.held.pop_front() else { return };
             let Some(asked) = source.requests.get(&number) else { continue };
             let range = asked.range;
-            if self.overlap.claim(range, Claim::Sync(number)) {
+            // A Primary that is the target has granted the range already.
+            if !self.is_arbiter() || self.overlap.claim(range, Claim::Sync(number)) {
                 self.sync_granted(number);
             }
         }
     }
 
+    /// The range is this resync's until the target has written it.
     pub(super) fn sync_granted(&mut self, number: u64) {
-        if let Sync::Source(source) = &mut self.sync {
-            source.for_buffer.push_back(number);
+        match &mut self.sync {
+            Sync::Idle => {}
+            Sync::Source(source) => {
+                source.for_buffer.push_back(number);
+                self.sync_read_more();
+            }
+            Sync::Target(_) => self.sync_begin(number),
         }
-        self.sync_read_more();
+    }
+
+    fn sync_source_done_with(&mut self, range: ByteRange) {
+        if self.is_arbiter() {
+            self.give_range_back(range);
+        }
     }
 
     /// Reads as long as there are buffers.
@@ -221,7 +234,7 @@ impl Node {
             if self.breaks(Mutation::EqualClearsAtOnce) {
                 self.clear_unflushed(blocks);
             } else {
-                self.clear_after_flush(blocks);
+                self.sync_clears_later(blocks);
             }
             let now = self.now;
             if let Sync::Source(source) = &mut self.sync {
@@ -229,7 +242,7 @@ impl Node {
             }
             self.progress_sees();
         }
-        self.give_range_back(range);
+        self.sync_source_done_with(range);
         self.sync_source_idle();
     }
 
@@ -269,7 +282,7 @@ impl Node {
                 );
                 self.send(Message::SyncUnreadable { number });
                 source_forget(&mut self.sync, number);
-                self.give_range_back(range);
+                self.sync_source_done_with(range);
             }
         }
     }
@@ -285,7 +298,7 @@ impl Node {
             return;
         };
         if let Some(blocks) = range.blocks_covered(size_bytes) {
-            self.clear_after_flush(blocks);
+            self.sync_clears_later(blocks);
             self.counters.resynced_blocks += blocks.count;
             let now = self.now;
             if let Sync::Source(source) = &mut self.sync {
@@ -293,7 +306,7 @@ impl Node {
             }
             self.progress_sees();
         }
-        self.give_range_back(range);
+        self.sync_source_done_with(range);
         self.sync_source_idle();
     }
 
@@ -301,6 +314,7 @@ impl Node {
     pub(super) fn sync_source_idle(&mut self) {
         if let Sync::Source(source) = &self.sync
             && source.requests.is_empty()
+            && self.is_arbiter()
         {
             self.flush_unasked();
         }
@@ -310,25 +324,24 @@ impl Node {
     /// returns.
     pub(super) fn sync_stop(&mut self) {
         match std::mem::replace(&mut self.sync, Sync::Idle) {
-            Sync::Idle => {}
-            Sync::Source(source) => {
-                self.progress_interrupted(End::Source, source.progress);
-                let claims = self.overlap.sync_claims();
-                for (_, number, held) in &claims {
-                    if !held {
-                        self.overlap.forget_waiting(Claim::Sync(*number));
-                    }
-                }
-                for (range, _, held) in claims {
-                    if held {
-                        self.give_range_back(range);
-                    }
-                }
-                self.pairs.forget_clears();
-            }
+            Sync::Idle => return,
+            Sync::Source(source) => self.progress_interrupted(End::Source, source.progress),
             Sync::Target(target) => {
                 self.progress_interrupted(End::Target, target.progress);
                 self.timers.stop(Timer::SyncRate);
+            }
+        }
+        self.pairs.forget_clears();
+        self.follow = Follow::default();
+        let claims = self.overlap.sync_claims();
+        for (_, number, held) in &claims {
+            if !held {
+                self.overlap.forget_waiting(Claim::Sync(*number));
+            }
+        }
+        for (range, _, held) in claims {
+            if held {
+                self.give_range_back(range);
             }
         }
     }

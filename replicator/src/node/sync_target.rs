@@ -11,6 +11,7 @@ use crate::generation::End;
 use crate::ids::{BufferId, LinkId, Moment};
 use crate::message::{Message, SourceLoad};
 use crate::mutation::Mutation;
+use crate::overlap::Claim;
 use crate::pace::{Pace, SyncLimit};
 use crate::settings::SYNC_PIECE_BYTES_MAX;
 use crate::timers::Timer;
@@ -40,10 +41,6 @@ pub(super) struct Target {
     singly: VecDeque<BlockRange>,
     next_number: u64,
     wanted: BTreeMap<u64, Wanted>,
-    /// Written, not flushed on both.
-    written: BlockSet,
-    /// The same, covered by a pair of flushes that is under way.
-    sealed: VecDeque<(u64, BlockSet)>,
     /// The source cannot read these.
     unreadable: BlockSet,
     /// Has reported that nothing is left and waits for the answer.
@@ -57,10 +54,6 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn clearing_blocks(&self) -> u64 {
-        self.written.count() + self.sealed.iter().map(|(_, blocks)| blocks.count()).sum::<u64>()
-    }
-
     /// What holds the resync back now.
     pub(super) fn limited_by(&self, now: Moment) -> SyncLimit {
         let on_disk = self.wanted.values().filter(|wanted| wanted.on_disk).count();
@@ -102,8 +95,6 @@ impl Node {
             singly: VecDeque::new(),
             next_number: 0,
             wanted: BTreeMap::new(),
-            written: BlockSet::default(),
-            sealed: VecDeque::new(),
             unreadable: BlockSet::default(),
             reported: false,
             compares,
@@ -150,11 +141,28 @@ impl Node {
             target.next_number += 1;
             let number = target.next_number;
             target.wanted.insert(number, Wanted { range, on_disk: false });
-            if target.compares {
-                self.sync_digest(number, range);
-            } else {
-                self.sync_ask(number, range);
+            if !self.is_arbiter() || self.overlap.claim(range, Claim::Sync(number)) {
+                self.sync_begin(number);
             }
+        }
+    }
+
+    /// The range is this resync's now: compares it first, or asks for it.
+    pub(super) fn sync_begin(&mut self, number: u64) {
+        let Sync::Target(target) = &self.sync else { return };
+        let Some(wanted) = target.wanted.get(&number) else { return };
+        let (range, compares) = (wanted.range, target.compares);
+        if compares {
+            self.sync_digest(number, range);
+        } else {
+            self.sync_ask(number, range);
+        }
+    }
+
+    /// The target as arbiter: the range is free again.
+    fn sync_target_done_with(&mut self, range: ByteRange) {
+        if self.is_arbiter() {
+            self.give_range_back(range);
         }
     }
 
@@ -174,7 +182,9 @@ impl Node {
     /// Reads what is here, to see whether it must be copied at all. Not under the arbiter's lock:
     /// what is written meanwhile is mirrored, so where the digests agree later the bytes do, too.
     fn sync_digest(&mut self, number: u64, range: ByteRange) {
-        let Some(buffer) = self.sync_buffers.pop() else { return };
+        let Some(buffer) = self.sync_buffers.pop() else {
+            return self.sync_ask(number, range);
+        };
         let Some(session) = &self.peer.session else { return };
         let link = session.link;
         if let Sync::Target(target) = &mut self.sync
@@ -217,8 +227,16 @@ impl Node {
     /// The end of the device is reached. Done when all bits have fallen; otherwise again from the
     /// start.
     fn sync_pass_over(&mut self) {
+        let clearing_blocks = self.clearing_blocks();
         let Sync::Target(target) = &mut self.sync else { return };
-        if !target.wanted.is_empty() || target.clearing_blocks() > 0 {
+        if !target.wanted.is_empty() {
+            return;
+        }
+        if clearing_blocks > 0 {
+            // Nothing more to ask for: no need to wait for the window's time to flush.
+            if self.is_arbiter() {
+                self.flush_unasked();
+            }
             return;
         }
         let left = self.replica.attached().map_or(0, |disk| disk.bitmap.count());
@@ -290,9 +308,10 @@ impl Node {
             if breaks {
                 self.clear_unflushed(blocks);
             } else {
-                target.written.insert(blocks);
+                self.sync_clears_later(blocks);
             }
         }
+        self.sync_target_done_with(wanted.range);
         self.progress_sees();
         self.sync_hears_load(load);
         self.sync_pump();
@@ -319,13 +338,20 @@ impl Node {
         let now = self.now;
         let Sync::Target(target) = &mut self.sync else { return };
         let Some(wanted) = target.wanted.remove(&number) else { return };
-        if let Some(blocks) = wanted.range.blocks_covered(size_bytes) {
-            target.written.insert(blocks);
+        let copied = wanted.range.blocks_covered(size_bytes);
+        if let Some(blocks) = copied {
             target.progress.copied(now, blocks.count);
             self.counters.resynced_blocks += blocks.count;
         }
         self.progress_sees();
-        self.send_in(Lane::Urgent, Message::SyncWritten { number }, None);
+        // In the FIFO where this end runs the pairs: a flush that was sent before must not cover
+        // it.
+        let lane = if self.is_arbiter() { Lane::Fifo } else { Lane::Urgent };
+        self.send_in(lane, Message::SyncWritten { number }, None);
+        if let Some(blocks) = copied {
+            self.sync_clears_later(blocks);
+        }
+        self.sync_target_done_with(wanted.range);
         self.sync_pump();
     }
 
@@ -350,44 +376,22 @@ impl Node {
                 ),
             );
         }
+        self.sync_target_done_with(wanted.range);
         self.sync_pump();
     }
 
-    /// The source flushes both disks: what is written here by now is covered by that pair.
-    pub(super) fn sync_seal(&mut self, number: u64) {
-        if let Sync::Target(target) = &mut self.sync {
-            let written = std::mem::take(&mut target.written);
-            if !written.is_empty() {
-                target.sealed.push_back((number, written));
-            }
+    /// Source and target have these blocks: their bits fall once both have flushed (D7).
+    pub(super) fn sync_clears_later(&mut self, blocks: BlockRange) {
+        if self.is_arbiter() {
+            self.clear_after_flush(blocks);
+        } else {
+            self.follow.insert(blocks);
         }
     }
 
-    /// Both have flushed: the bits of what was sealed fall (D7).
-    pub(super) fn pair_done_received(&mut self, number: u64) {
-        let Sync::Target(target) = &mut self.sync else { return };
-        while let Some((sealed, blocks)) = target.sealed.front() {
-            if *sealed > number {
-                break;
-            }
-            if let Some(disk) = self.replica.writable() {
-                for run in blocks.runs() {
-                    disk.bitmap.clear(run);
-                }
-            }
-            target.sealed.pop_front();
-        }
-        self.persist_cleared_bits();
-        self.sync_pump();
-    }
-
-    pub(super) fn sync_cancel_clear(&mut self, blocks: BlockRange) {
-        if let Sync::Target(target) = &mut self.sync {
-            target.written.remove(blocks);
-            for (_, sealed) in &mut target.sealed {
-                sealed.remove(blocks);
-            }
-        }
+    /// Blocks whose bits only wait for a flush.
+    pub(super) fn clearing_blocks(&self) -> u64 {
+        self.pairs.clearing_blocks() + self.follow.clearing_blocks()
     }
 
     /// The source has bits that were not known here: another pass.
