@@ -521,6 +521,17 @@ pub enum Output {
         /// In which order.
         lane: Lane,
     },
+    /// Copy bytes from the beginning of one buffer into another one.
+    CopyInto {
+        /// From its beginning.
+        from: BufferId,
+        /// Into this one.
+        to: BufferId,
+        /// At so many bytes from its beginning.
+        offset_bytes: u32,
+        /// How many.
+        bytes: u32,
+    },
     /// Answer a client. A read is answered with the bytes of the buffer that came with it.
     Reply {
         /// Which request.

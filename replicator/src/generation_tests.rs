@@ -23,6 +23,7 @@ fn has(current: u64, bitmap: u64, history: [u64; 2]) -> DataStatement {
         session_draw: 0,
         met: Sequences::default(),
         peer_minimum: PeerMinimum::default(),
+        accepted: [0; 2],
     }
 }
 

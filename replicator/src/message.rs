@@ -86,6 +86,9 @@ pub struct DataStatement {
     pub met: Sequences,
     /// What it demands of the peer (G8).
     pub peer_minimum: PeerMinimum,
+    /// Generations on which it may go on as a Primary without complete data of its own; 0: none
+    /// (G7).
+    pub accepted: [u64; 2],
 }
 
 impl DataStatement {

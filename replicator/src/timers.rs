@@ -17,10 +17,19 @@ pub(crate) enum Timer {
     Flush,
     /// The resync may go on.
     SyncRate,
+    /// A connection that this node has dropped itself does not come back.
+    Reconnect,
 }
 
-const ALL: [Timer; 6] =
-    [Timer::Dial, Timer::Handshake, Timer::Alive, Timer::RoleChange, Timer::Flush, Timer::SyncRate];
+const ALL: [Timer; 7] = [
+    Timer::Dial,
+    Timer::Handshake,
+    Timer::Alive,
+    Timer::RoleChange,
+    Timer::Flush,
+    Timer::SyncRate,
+    Timer::Reconnect,
+];
 
 /// At most one deadline for each purpose.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
 use super::report::log_event;
 use super::token::{Source, Token};
-use crate::ring::arena::Pool;
+use crate::ring::arena::{Pool, Span};
 use crate::ring::{Completion, Interest, Operation, Ring};
 use replicator::event::{Answer, Command, DiskImage, Input, Output};
 use replicator::ids::{CommandId, IoId, LinkId, Moment};
@@ -234,6 +234,11 @@ impl IoThread {
                 .start(io, offset_bytes, pages),
             Output::Send { link, message, payload, lane } => {
                 peer.send(ring.arena_mut(), link, &message, payload, lane);
+            }
+            Output::CopyInto { from, to, offset_bytes, bytes } => {
+                let from = Span { buffer: from, start: 0, bytes };
+                let to = Span { buffer: to, start: offset_bytes, bytes };
+                ring.arena_mut().copy(from, to);
             }
             Output::Reply { request, result } => clients.reply(ring, request, result, inputs),
             Output::Release(buffer) => ring.arena_mut().release(buffer),

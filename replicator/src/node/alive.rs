@@ -43,7 +43,10 @@ impl Node {
     }
 
     fn expects_answer(&mut self) -> bool {
-        self.writes.oldest_sent().is_some() || !self.pairs.is_quiet() || self.sync_waits()
+        self.writes.oldest_sent().is_some()
+            || !self.pairs.is_quiet()
+            || self.sync_waits()
+            || self.far_read_waits()
     }
 
     const fn sync_waits(&self) -> bool {

@@ -89,6 +89,8 @@ impl Node {
 
     pub(super) fn generation_durable(&mut self) {
         self.generation_pending = false;
+        let current = self.replica.attached().map(|disk| disk.superblock.generations.current);
+        self.expose(current);
         self.writes_answer_alone();
         self.pairs_answer_alone();
         self.send_data_when_settled();

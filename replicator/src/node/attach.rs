@@ -3,14 +3,11 @@
 use super::Node;
 use super::peer::Intent;
 use super::persist::Then;
-use super::promote::RoleChange;
 use super::replica::{Attached, Replica, found_at_attach};
 use super::route::AfterFlush;
-use crate::block_set::BlockSet;
-use crate::event::{DiskImage, Event, Level, Output, Refusal, RefusalClass};
+use crate::event::{DiskImage, Event, Level, Refusal, RefusalClass};
 use crate::message::Message;
 use crate::state::{DiskState, Role};
-use crate::timers::Timer;
 use metadata::hot_extents::HotExtents;
 use metadata::units::device_blocks;
 
@@ -18,6 +15,7 @@ impl Node {
     /// Takes a disk on. Order (D8): flush what a predecessor may have left in its cache, bits,
     /// marks, then use it.
     pub(super) fn attach(&mut self, image: DiskImage) {
+        self.forget_failed_disk();
         assert!(
             matches!(self.replica, Replica::Diskless),
             "invariant: a disk is attached to a diskless node"
@@ -42,6 +40,8 @@ impl Node {
             let newest = found.next_sequence.saturating_sub(1);
             superblock.met.log = superblock.met.log.max(newest);
         }
+        // Under a live Primary the peer's data go on; these are older (D10).
+        superblock.flags.was_up_to_date &= self.role == Role::Secondary;
         superblock.logical_block_bytes =
             superblock.logical_block_bytes.max(image.logical_block_bytes);
         self.replica = Replica::Attaching(Box::new(Attached {
@@ -70,7 +70,8 @@ impl Node {
         if log_used {
             self.empty_log();
         }
-        self.persist_superblock(|superblock| superblock.flags.primary = false, None);
+        let primary = self.role == Role::Primary;
+        self.persist_superblock(|superblock| superblock.flags.primary = primary, None);
         self.flush_then(AfterFlush::Attach);
     }
 
@@ -84,6 +85,10 @@ impl Node {
             // It failed meanwhile.
             other @ (Replica::Diskless | Replica::Failed(_) | Replica::Attached(_)) => {
                 self.replica = other;
+                self.attach_over(Err(Refusal {
+                    class: RefusalClass::NoGoodData,
+                    text: "the disk failed while it was attached; see the log".into(),
+                }));
                 return;
             }
         };
@@ -92,75 +97,12 @@ impl Node {
         if self.leaving.is_none() && matches!(self.peer.intent, Intent::Waiting) {
             self.connect();
         }
+        self.attach_over(Ok(()));
+        if self.peer.session.is_some() {
+            // What was said on this connection was said without the disk.
+            self.reconnect("the disk is attached; the two must compare their data anew");
+        }
         self.leave_when_quiet();
-    }
-
-    /// The disk is given up. What it holds counts for nothing until it is attached again; a Primary
-    /// cannot serve.
-    pub(super) fn disk_failed(&mut self, what: &str, errno: i32) {
-        if self.replica.is_gone() {
-            return;
-        }
-        let old = self.replica.state();
-        self.replica = match std::mem::take(&mut self.replica) {
-            Replica::Attached(disk) | Replica::Attaching(disk) | Replica::Failed(disk) => {
-                Replica::Failed(disk)
-            }
-            Replica::Diskless => Replica::Diskless,
-        };
-        let reason = format!("a {what} failed with error {errno}");
-        self.disk_changed(old, DiskState::Failed, &reason);
-        self.disk_changed(DiskState::Failed, DiskState::Diskless, "it is given up");
-        self.notice(
-            Level::Error,
-            format!(
-                "the local disk is given up: {reason}; replace it, run 'blkrep down', 'blkrep create-md' and \
-                 'blkrep up' to copy everything from the peer"
-            ),
-        );
-        self.wish(Output::CloseDisk);
-        self.sync_stop();
-        self.unflushed = BlockSet::default();
-        self.pairs.forget_unflushed();
-        self.timers.stop(Timer::Flush);
-        self.generation_pending = false;
-        if self.role == Role::Primary {
-            self.fail_everything();
-        }
-        self.role_change_without_disk();
-        self.send_state();
-        // A handshake may have waited for the generation; a connection for the attachment.
-        self.send_data_when_settled();
-        if matches!(self.peer.intent, Intent::Waiting) && self.leaving.is_none() {
-            self.connect();
-        }
-    }
-
-    pub(super) fn disk_open_failed(&mut self, reason: &str) {
-        self.notice(Level::Error, format!("the disk was not attached: {reason}"));
-    }
-
-    /// Nothing of the disk that was given up can reach it any more.
-    pub(super) fn disk_closed(&mut self) {
-        self.leave_when_quiet();
-    }
-
-    /// No change of role can go on without the disk; each is answered.
-    fn role_change_without_disk(&mut self) {
-        match self.role_change {
-            RoleChange::None | RoleChange::FlushingBoth { .. } => {}
-            RoleChange::AfterHandshake { command, .. }
-            | RoleChange::Asked { command, .. }
-            | RoleChange::Quieting { command, .. }
-            | RoleChange::Flushing { command, .. }
-            | RoleChange::Marking { command, .. } => {
-                let text = format!("the disk of {} failed", self.settings.my_name());
-                let refusal = Refusal { class: RefusalClass::NoGoodData, text };
-                self.role_change_ends(command, Err(refusal));
-            }
-            RoleChange::Draining { .. } => self.demote_when_quiet(),
-            RoleChange::Unmarking { .. } => self.demote_failed("the local disk failed"),
-        }
     }
 
     /// Tells the peer, if it is connected, what this node is now.

@@ -140,6 +140,8 @@ impl Node {
         }
         let Some(session) = &self.peer.session else { return };
         let Stage::Starting { with, end: End::Source } = &session.stage else { return };
+        let with = with.clone();
+        self.give_log_back();
         let peer_current = with.data.map_or(0, |data| data.generations.current);
         let drawn = self.entropy.generation();
         self.persist_superblock(

@@ -63,9 +63,9 @@ impl Node {
             Command::Disconnect => self.disconnect(id),
             Command::Primary { force } => self.promote(id, force),
             Command::Secondary => self.demote(id),
-            Command::Attach
-            | Command::Detach { .. }
-            | Command::Invalidate
+            Command::Attach => self.attach_asked(id),
+            Command::Detach { force } => self.detach(id, force),
+            Command::Invalidate
             | Command::InvalidateRemote
             | Command::Outdate
             | Command::SuspendIo
@@ -156,6 +156,14 @@ impl Node {
                 self.guest_zero(number, range, fua, may_unmap);
             }
             (Message::WriteDone { number }, None) => self.write_done_received(number),
+            (Message::WriteFailed { number }, None) => self.write_failed_received(number),
+            (Message::TakeOver { current }, None) => self.take_over_received(current),
+            (Message::TookOver { current }, None) => self.took_over_received(current),
+            (Message::Read { number, range }, None) => self.guest_read_received(number, range),
+            (Message::ReadData { number, range }, Some(payload)) => {
+                self.read_data_received(number, range, payload);
+            }
+            (Message::ReadFailed { number }, None) => self.read_failed_received(number),
             (Message::Flush { number }, None) => self.guest_flush(number),
             (Message::FlushDone { number }, None) => self.flush_done_received(number),
             (Message::PairDone { number }, None) => self.pair_done_received(number),
@@ -209,9 +217,11 @@ impl Node {
         if had_data && !self.peer.has_disk() {
             let old = self.replication();
             self.sync_stop();
+            self.far_reads_lose_peer();
             self.peer_data_lost();
             self.replication_changed(old, "the peer's disk is gone");
-            self.resume_parked();
         }
+        // Whatever the peer's disk has become: who waits for good data may go on, or gets an error.
+        self.resume_parked();
     }
 }

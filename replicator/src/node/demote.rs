@@ -91,8 +91,13 @@ impl Node {
 
     fn become_secondary(&mut self) {
         self.role = Role::Secondary;
+        self.forget_far_data();
         self.tell(Event::Role { old: Role::Primary, new: Role::Secondary, reason: "asked to" });
         self.wish(Output::CloseExport { message: self.turned_away_message("is Secondary") });
         self.send_state();
+        if self.is_sync_target() {
+            // The source is the arbiter from now on (D6).
+            self.drop_session("demoted; the two begin the resync anew");
+        }
     }
 }

@@ -4,12 +4,13 @@
 
 use super::Node;
 use super::Sync;
+use super::access::Gate;
 use super::route::Purpose;
-use super::write::Gate;
 use crate::block_set::BlockSet;
 use crate::event::{IoOutcome, Output};
 use crate::ids::{Moment, RequestId};
 use crate::message::Message;
+use crate::state::DiskState;
 use crate::timers::Timer;
 use metadata::units::{BLOCK_BYTES, BlockRange};
 use std::collections::VecDeque;
@@ -29,6 +30,8 @@ const PAIRS_OPEN_MAX: usize = 16;
 pub(super) enum Waiter {
     Client(RequestId),
     Demotion,
+    /// The own disk is not UpToDate any more (D12, D18).
+    Degraded,
 }
 
 /// How far one of the two flushes is.
@@ -105,6 +108,11 @@ impl Pairs {
         self.oldest_unflushed = None;
     }
 
+    /// No pair is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.open.is_empty() && self.parked.is_empty()
     }
@@ -115,13 +123,16 @@ impl Node {
         match self.gate() {
             Gate::Fail => self.fail_request(request),
             Gate::Hold => self.pairs.parked.push(Waiter::Client(request)),
-            Gate::Mirror | Gate::Alone => self.pair_begin(vec![Waiter::Client(request)]),
+            Gate::Mirror | Gate::Alone | Gate::Remote => {
+                self.pair_begin(vec![Waiter::Client(request)]);
+            }
         }
     }
 
     /// Starts a pair now, or lets the waiters share the next one.
     pub(super) fn pair_begin(&mut self, waiters: Vec<Waiter>) {
-        if self.pairs.open.len() >= PAIRS_OPEN_MAX || self.peer.is_frozen() {
+        let must_go = waiters.contains(&Waiter::Degraded);
+        if !must_go && (self.pairs.open.len() >= PAIRS_OPEN_MAX || self.peer.is_frozen()) {
             self.pairs.parked.extend(waiters);
             return;
         }
@@ -133,6 +144,8 @@ impl Node {
         self.pairs.oldest_unflushed = None;
         self.pairs.oldest_to_clear = None;
         let peer = if mirrored { Half::UnderWay } else { Half::Missing };
+        let has_disk = self.replica.attached().is_some();
+        let local = if has_disk { Half::UnderWay } else { Half::Missing };
         // The peer first: the longer way begins first.
         if mirrored {
             self.send(Message::Flush { number });
@@ -140,11 +153,13 @@ impl Node {
         } else if !waiters.is_empty() && self.must_not_answer_on_old_generation(&waiters) {
             self.begin_alone();
         }
-        let io = self.io(Purpose::PairFlush(number));
-        self.wish(Output::DiskFlush { io });
+        if has_disk {
+            let io = self.io(Purpose::PairFlush(number));
+            self.wish(Output::DiskFlush { io });
+        }
         self.pairs.open.push_back(Pair {
             number,
-            local: Half::UnderWay,
+            local,
             peer,
             unflushed,
             to_clear,
@@ -157,7 +172,7 @@ impl Node {
     fn must_not_answer_on_old_generation(&self, waiters: &[Waiter]) -> bool {
         let client = waiters.iter().any(|waiter| match waiter {
             Waiter::Client(_) => true,
-            Waiter::Demotion => false,
+            Waiter::Demotion | Waiter::Degraded => false,
         });
         client || self.replica.attached().is_some_and(|disk| disk.bitmap.count() > 0)
     }
@@ -168,7 +183,9 @@ impl Node {
             self.disk_failed("flush", errno);
             return;
         }
-        if let Some(pair) = self.pair_mut(number) {
+        if let Some(pair) = self.pair_mut(number)
+            && pair.local == Half::UnderWay
+        {
             pair.local = Half::Done;
             self.pair_check(number);
         }
@@ -196,12 +213,22 @@ impl Node {
             return;
         };
         let pair = &self.pairs.open[index];
+        let answers = !pair.waiters.is_empty();
+        let up_to_date = self.replica.state() == DiskState::UpToDate;
         let alone = match (pair.local, pair.peer) {
             (Half::Done, Half::Done) => false,
-            (Half::Done, Half::Missing) => true,
-            (Half::UnderWay | Half::Missing, _) | (Half::Done, Half::UnderWay) => return,
+            (Half::Done, Half::Missing) if up_to_date => true,
+            // The peer's disk alone: what it says counts when it has taken over (D10).
+            (Half::Missing, Half::Done) if !answers || self.far_answers_count() => false,
+            (Half::Missing, Half::Done) => return,
+            (Half::Done | Half::Missing, Half::Missing) => {
+                // No good data at the moment: once more when there are, or an error.
+                let Some(pair) = self.pairs.open.remove(index) else { return };
+                self.waiters_again(pair.waiters);
+                return;
+            }
+            (Half::UnderWay, _) | (_, Half::UnderWay) => return,
         };
-        let answers = !pair.waiters.is_empty();
         if alone && answers && self.peer.has_disk() {
             // The peer is back, and its disk has not flushed what it holds: once more, on both.
             let Some(pair) = self.pairs.open.remove(index) else { return };
@@ -222,6 +249,7 @@ impl Node {
             match waiter {
                 Waiter::Client(request) => self.wish(Output::Reply { request, result: Ok(()) }),
                 Waiter::Demotion => self.demote_flushed(),
+                Waiter::Degraded => self.degraded_flushed(),
             }
         }
         self.flushes_resume();
@@ -251,7 +279,7 @@ impl Node {
         let waiters = std::mem::take(&mut self.pairs.parked);
         match self.gate() {
             Gate::Hold => self.pairs.parked = waiters,
-            Gate::Mirror | Gate::Alone => self.pair_begin(waiters),
+            Gate::Mirror | Gate::Alone | Gate::Remote => self.pair_begin(waiters),
             Gate::Fail => self.waiters_fail(waiters),
         }
     }
@@ -280,20 +308,38 @@ impl Node {
         }
     }
 
-    pub(super) fn flushes_fail(&mut self) {
-        let mut waiters = std::mem::take(&mut self.pairs.parked);
-        for pair in std::mem::take(&mut self.pairs.open) {
-            waiters.extend(pair.waiters);
-        }
-        self.waiters_fail(waiters);
-    }
-
     fn waiters_fail(&mut self, waiters: Vec<Waiter>) {
         for waiter in waiters {
             match waiter {
                 Waiter::Client(request) => self.fail_request(request),
                 Waiter::Demotion => self.demote_failed("the local disk failed"),
+                Waiter::Degraded => self.degraded_flushed(),
             }
+        }
+    }
+
+    /// Their pair ended without good data on either disk.
+    fn waiters_again(&mut self, waiters: Vec<Waiter>) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::Client(_) | Waiter::Demotion => self.pairs.parked.push(waiter),
+                // There is no peer any more whose cache could matter.
+                Waiter::Degraded => self.degraded_flushed(),
+            }
+        }
+        self.flushes_resume();
+    }
+
+    /// The own disk is gone: what it had to flush counts for nothing.
+    pub(super) fn pairs_lose_disk(&mut self) {
+        let mut numbers = Vec::new();
+        for pair in &mut self.pairs.open {
+            pair.local = Half::Missing;
+            pair.unflushed = BlockSet::default();
+            numbers.push(pair.number);
+        }
+        for number in numbers {
+            self.pair_check(number);
         }
     }
 

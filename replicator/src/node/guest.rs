@@ -2,6 +2,7 @@
 //! D11, D15).
 
 use super::Node;
+use super::log::LogUser;
 use super::route::Purpose;
 use crate::event::{IoOutcome, Lane, Output, Payload};
 use crate::ids::{BufferId, LinkId};
@@ -15,7 +16,18 @@ use metadata::units::ByteRange;
 struct GuestWrite {
     link: LinkId,
     number: u64,
-    buffer: Option<BufferId>,
+    range: ByteRange,
+    body: Body,
+    fua: bool,
+    /// Its extents are held in the own log (D10).
+    logged: bool,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+enum Body {
+    Data(BufferId),
+    Zero { may_unmap: bool },
 }
 
 /// The peer's work on this disk.
@@ -58,28 +70,81 @@ impl Node {
         }
         self.sync_sees_application();
         self.counters.received_bytes += u64::from(payload.bytes);
-        let io = self.guest_io(number, Some(payload.buffer), range);
-        self.wish(Output::DiskWrite { io, range, buffer: payload.buffer, fua });
+        self.guest_begin(number, range, fua, Body::Data(payload.buffer));
     }
 
     pub(super) fn guest_zero(&mut self, number: u64, range: ByteRange, fua: bool, may_unmap: bool) {
         if self.guest_may_write(range) {
             self.sync_sees_application();
-            let io = self.guest_io(number, None, range);
-            self.wish(Output::DiskZero { io, range, fua, may_unmap });
+            self.guest_begin(number, range, fua, Body::Zero { may_unmap });
         }
     }
 
-    fn guest_io(
-        &mut self,
-        number: u64,
-        buffer: Option<BufferId>,
-        range: ByteRange,
-    ) -> crate::ids::IoId {
+    fn guest_begin(&mut self, number: u64, range: ByteRange, fua: bool, body: Body) {
         let link = self.peer.session.as_ref().map_or(LinkId(0), |session| session.link);
+        let write = GuestWrite { link, number, range, body, fua, logged: false };
+        let key = self.guest.open.insert(write);
+        if self.guest_may_begin(key, range) {
+            self.guest_submit(key);
+        }
+    }
+
+    /// Its extents are held in the own log from now on.
+    pub(super) fn guest_logs(&mut self, key: u64) {
+        if let Some(write) = self.guest.open.get_mut(key) {
+            write.logged = true;
+        }
+    }
+
+    /// The extents that it waited for are durably hot.
+    pub(super) fn guest_logged(&mut self, key: u64) {
+        self.guest_logs(key);
+        let Some(write) = self.guest.open.get_mut(key) else { return };
+        let (link, range) = (write.link, write.range);
+        if self.is_session(link) {
+            self.mark_out_of_sync(range.blocks_touched());
+            self.guest_submit(key);
+        } else {
+            self.log_give_back(range);
+            self.guest_forget(key);
+        }
+    }
+
+    fn guest_submit(&mut self, key: u64) {
+        let io = self.io(Purpose::Guest(key));
+        let Some(write) = self.guest.open.get_mut(key) else { return };
+        let (range, fua) = (write.range, write.fua);
         self.counters.disk_written_bytes += range.bytes();
-        let key = self.guest.open.insert(GuestWrite { link, number, buffer });
-        self.io(Purpose::Guest(key))
+        let wish = match write.body {
+            Body::Data(buffer) => Output::DiskWrite { io, range, buffer, fua },
+            Body::Zero { may_unmap } => Output::DiskZero { io, range, fua, may_unmap },
+        };
+        self.wish(wish);
+    }
+
+    /// It will not be written.
+    fn guest_forget(&mut self, key: u64) {
+        if let Some(GuestWrite { body: Body::Data(buffer), .. }) = self.guest.open.remove(key) {
+            self.wish(Output::Release(buffer));
+        }
+        self.promote_when_quiet();
+    }
+
+    /// The own disk is gone, and its log with it: the peer's writes that waited for it will not be
+    /// written, clients' go elsewhere.
+    pub(super) fn guest_loses_disk(&mut self) {
+        for user in self.writes.log_queue.take_all() {
+            match user {
+                LogUser::Guest(key) => self.guest_forget(key),
+                LogUser::Write(key) => self.writes.parked.push_back(key),
+            }
+        }
+        for key in self.guest.open.keys() {
+            if let Some(write) = self.guest.open.get_mut(key) {
+                write.logged = false;
+            }
+        }
+        self.sole_loses_disk();
     }
 
     /// A Primary never applies a peer's write (D15). Without a disk the peer has been told, and
@@ -103,16 +168,19 @@ impl Node {
 
     pub(super) fn guest_write_done(&mut self, key: u64, outcome: IoOutcome) {
         let Some(write) = self.guest.open.remove(key) else { return };
+        let logged = write.logged.then_some(write.range);
         match outcome {
-            IoOutcome::Failed { errno } => self.disk_failed("write", errno),
-            IoOutcome::Done { .. }
-                if self.is_session(write.link) && self.replica.attached().is_some() =>
-            {
-                self.send_in(Lane::Urgent, Message::WriteDone { number: write.number }, None);
+            IoOutcome::Failed { errno } => {
+                if let Some(range) = logged {
+                    self.log_give_back(range);
+                }
+                self.guest_write_failed(write.link, write.number, write.range, errno);
             }
-            IoOutcome::Done { .. } => {}
+            IoOutcome::Done { .. } => {
+                self.guest_acknowledge(write.link, write.number, write.fua, logged);
+            }
         }
-        if let Some(buffer) = write.buffer {
+        if let Body::Data(buffer) = write.body {
             self.wish(Output::Release(buffer));
         }
         self.promote_when_quiet();

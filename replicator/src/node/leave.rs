@@ -46,7 +46,8 @@ impl Node {
 
     /// Detaches when nothing is under way any more; a disk that was given up is simply left.
     pub(super) fn leave_when_quiet(&mut self) {
-        if self.leaving.is_none() || self.guest.is_busy() || !self.persist.is_idle() {
+        let busy = self.guest.is_busy() || self.sole_is_busy() || !self.persist.is_idle();
+        if self.leaving.is_none() || busy {
             return;
         }
         if self.replica.is_gone() {
@@ -59,6 +60,7 @@ impl Node {
 
     pub(super) fn leave_flushed(&mut self) {
         self.persist_bitmap();
+        self.give_log_back();
         let digest = self.replica.attached().map_or(0, |disk| disk.bitmap.digest());
         self.persist_superblock(
             |superblock| {

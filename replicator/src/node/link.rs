@@ -165,7 +165,7 @@ impl Node {
             self.drop_session("replaced by a new connection");
         }
         self.part_rivals(origin);
-        if self.guest.is_busy() {
+        if self.guest.is_busy() || self.sole_is_busy() {
             self.turn_away(link, self.busy("I/O of the previous connection is still under way"));
             return;
         }
@@ -293,6 +293,7 @@ impl Node {
         }
         self.peer.session = None;
         self.sync_stop();
+        self.far_data_disconnected();
         if had_data {
             self.peer_data_lost();
         }

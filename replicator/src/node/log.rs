@@ -17,21 +17,29 @@ use std::time::Duration;
 /// anyway.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Writes that wait for the log, by their keys.
+/// Whose write waits for the log, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogUser {
+    /// A client's.
+    Write(u64),
+    /// The peer's, while it has no disk of its own (D10).
+    Guest(u64),
+}
+
+/// Writes that wait for the log.
 #[derive(Debug, Default)]
 pub(super) struct LogQueue {
     /// Want slots, in order.
-    wanting: VecDeque<u64>,
+    wanting: VecDeque<(LogUser, ByteRange)>,
     /// Have slots, and wait until those are durable.
-    settling: Vec<u64>,
+    settling: Vec<(LogUser, ByteRange)>,
 }
 
 impl LogQueue {
-    pub(super) fn take_all(&mut self) -> Vec<u64> {
-        // Those that have slots keep them: the disk is gone, and its log with it.
-        let mut keys: Vec<u64> = std::mem::take(&mut self.wanting).into();
-        keys.append(&mut self.settling);
-        keys
+    /// The disk is gone, and its log with it: whoever waited for either.
+    pub(super) fn take_all(&mut self) -> Vec<LogUser> {
+        let waiting = std::mem::take(&mut self.wanting).into_iter();
+        waiting.chain(std::mem::take(&mut self.settling)).map(|(user, _)| user).collect()
     }
 }
 
@@ -47,7 +55,7 @@ impl Node {
     /// True when the write may go on at once: all its extents are hot and now held for it.
     /// Otherwise it will be started again when they are. Nobody overtakes a write that waits for
     /// slots, so that none starves.
-    pub(super) fn log_take(&mut self, key: u64, range: ByteRange) -> bool {
+    pub(super) fn log_take(&mut self, user: LogUser, range: ByteRange) -> bool {
         let (first, last) = extents_of(range);
         if self.breaks(Mutation::SkipLogWrite) {
             return true;
@@ -56,7 +64,7 @@ impl Node {
         if self.writes.log_queue.wanting.is_empty() && disk.log.touch(first, last) {
             return true;
         }
-        self.writes.log_queue.wanting.push_back(key);
+        self.writes.log_queue.wanting.push_back((user, range));
         self.log_pump();
         false
     }
@@ -76,11 +84,7 @@ impl Node {
     /// Gives slots to those who want them, as far as there are any, and writes the next
     /// transaction.
     pub(super) fn log_pump(&mut self) {
-        while let Some(key) = self.writes.log_queue.wanting.front().copied() {
-            let Some(range) = self.write_range(key) else {
-                self.writes.log_queue.wanting.pop_front();
-                continue;
-            };
+        while let Some((user, range)) = self.writes.log_queue.wanting.front().copied() {
             let (first, last) = extents_of(range);
             let (unflushed, pairs) = (&self.unflushed, &self.pairs);
             let may_leave = |extent: u32| !holds(unflushed, pairs, extent);
@@ -91,7 +95,7 @@ impl Node {
                 break;
             }
             self.writes.log_queue.wanting.pop_front();
-            self.writes.log_queue.settling.push(key);
+            self.writes.log_queue.settling.push((user, range));
         }
         self.log_commit();
         self.log_settle();
@@ -144,18 +148,23 @@ impl Node {
     fn log_settle(&mut self) {
         let settling = std::mem::take(&mut self.writes.log_queue.settling);
         let mut ready = Vec::new();
-        for key in settling {
-            let Some((first, last)) = self.write_range(key).map(extents_of) else { continue };
+        for (user, range) in settling {
+            let (first, last) = extents_of(range);
             let Some(disk) = self.replica.attached() else { return };
             if disk.log.is_hot(first, last) {
-                ready.push(key);
+                ready.push(user);
             } else {
-                self.writes.log_queue.settling.push(key);
+                self.writes.log_queue.settling.push((user, range));
             }
         }
-        for key in ready {
-            self.write_logged(key);
-            self.write_start(key);
+        for user in ready {
+            match user {
+                LogUser::Write(key) => {
+                    self.write_logged(key);
+                    self.write_start(key);
+                }
+                LogUser::Guest(key) => self.guest_logged(key),
+            }
         }
     }
 

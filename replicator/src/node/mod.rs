@@ -3,12 +3,17 @@
 //! Each file below is one flow; the parts that they share (lock table, windows, verdicts, ...) are
 //! in the crate's root with unit tests of their own.
 
+mod access;
 mod alive;
 mod alone;
 mod attach;
 mod bitmaps;
 mod commands;
 mod demote;
+mod detach;
+mod disk_loss;
+mod far_data;
+mod far_read;
 mod flush;
 mod follow;
 mod greet;
@@ -26,6 +31,7 @@ mod read;
 mod replica;
 mod route;
 mod sessions;
+mod sole_copy;
 mod split_brain;
 mod sync_end;
 mod sync_hold;
@@ -33,6 +39,7 @@ mod sync_source;
 mod sync_target;
 mod verdict;
 mod write;
+mod write_loss;
 
 use crate::block_set::BlockSet;
 use crate::entropy::Entropy;
@@ -44,6 +51,10 @@ use crate::slab::Slab;
 use crate::state::Role;
 use crate::status::Counters;
 use crate::timers::{Timer, Timers};
+use detach::Detaching;
+use disk_loss::Degrading;
+use far_data::FarData;
+use far_read::FarReads;
 use flush::Pairs;
 use follow::Follow;
 use guest::Guest;
@@ -51,8 +62,10 @@ use handlers::Handlers;
 use peer::Peer;
 use persist::Persist;
 use promote::RoleChange;
+use read::ClientRead;
 use replica::Replica;
 use route::Purpose;
+use sole_copy::SoleCopy;
 use std::collections::VecDeque;
 use sync_hold::Hold;
 use sync_source::Source;
@@ -78,6 +91,14 @@ pub struct Node {
     timers: Timers,
     persist: Persist,
     replica: Replica,
+    /// The disk that was given up has I/O that has not returned (D15).
+    disk_open: bool,
+    /// The disk is being opened for this command.
+    opening: Option<CommandId>,
+    detaching: Option<Detaching>,
+    degrading: Option<Degrading>,
+    /// The peer's writes that failed here, told when that is durable.
+    failed_guest_writes: Vec<(crate::ids::LinkId, u64)>,
     peer: Peer,
     role: Role,
     role_change: RoleChange,
@@ -87,6 +108,11 @@ pub struct Node {
     clients: u32,
     writes: Writes,
     reads_open: u32,
+    /// Wait for data to come back.
+    reads_parked: VecDeque<ClientRead>,
+    far_reads: FarReads,
+    far: FarData,
+    sole: SoleCopy,
     overlap: Overlap,
     pairs: Pairs,
     /// Completed on both disks, not flushed there yet (D4).
@@ -119,6 +145,11 @@ impl Node {
             timers: Timers::default(),
             persist: Persist::default(),
             replica: Replica::default(),
+            disk_open: false,
+            opening: None,
+            detaching: None,
+            degrading: None,
+            failed_guest_writes: Vec::new(),
             peer: Peer::default(),
             role: Role::Secondary,
             role_change: RoleChange::None,
@@ -128,6 +159,10 @@ impl Node {
             clients: 0,
             writes: Writes::default(),
             reads_open: 0,
+            reads_parked: VecDeque::new(),
+            far_reads: FarReads::default(),
+            far: FarData::default(),
+            sole: SoleCopy::default(),
             overlap: Overlap::default(),
             pairs: Pairs::default(),
             unflushed: BlockSet::default(),
@@ -178,6 +213,7 @@ impl Node {
             Input::HandlerDone { id, exit } => self.handler_done(id, exit),
             Input::SyncBuffer(buffer) => {
                 self.sync_buffers.push(buffer);
+                self.guest_reads_more();
                 self.sync_read_more();
                 self.sync_pump();
             }
@@ -218,6 +254,7 @@ impl Node {
             Timer::RoleChange => self.role_change_overdue(),
             Timer::Flush => self.flush_due(),
             Timer::SyncRate => self.sync_pump(),
+            Timer::Reconnect => self.reconnect_over(),
         }
     }
 

@@ -135,6 +135,11 @@ pub(super) struct Connected {
     pub(super) role: Role,
     pub(super) disk: DiskState,
     pub(super) zeroes_cheaply: bool,
+    /// The generation of its data at the handshake.
+    pub(super) current: u64,
+    /// The device's size and its smallest request, in bytes, for a Primary without a disk.
+    pub(super) size_bytes: u64,
+    pub(super) logical_block_bytes: u32,
     /// It asked to become Primary and was given consent; until it says that it is.
     pub(super) promoting: bool,
 }

@@ -42,6 +42,12 @@ pub(super) enum Then {
     Adopted(LinkId),
     /// A transaction of the activity log (D1).
     Logged,
+    /// The mark that the own disk is not UpToDate any more (D12).
+    Degraded,
+    /// The generation and the bits of the hand-over (D10).
+    TookOver(LinkId),
+    /// The marks of a detach under a running node.
+    Detached,
     /// The bitmap and the mark of a clean detach.
     Left,
 }
@@ -173,6 +179,9 @@ impl Node {
                 Then::Granted(link) => self.grant_durable(link),
                 Then::Adopted(link) => self.adopted(link),
                 Then::Logged => self.logged(),
+                Then::Degraded => self.degraded_mark_durable(),
+                Then::TookOver(link) => self.took_over(link),
+                Then::Detached => self.detached(),
                 Then::Left => self.left(),
             }
         }

@@ -90,6 +90,10 @@ impl Node {
             return Err(state(format!("{peer} is becoming Primary")));
         }
         let disk = self.replica.state();
+        if self.peer.disk() == DiskState::UpToDate && disk != DiskState::Attaching && !force {
+            // With the peer's data: reads go there (D12).
+            return Ok(());
+        }
         let good = |text: String| Err(Refusal { class: RefusalClass::NoGoodData, text });
         match disk {
             DiskState::UpToDate => Ok(()),
@@ -219,7 +223,13 @@ impl Node {
 
     pub(super) fn promote_when_quiet(&mut self) {
         let RoleChange::Quieting { command, force } = self.role_change else { return };
-        if !self.guest.is_busy() {
+        if self.guest.is_busy() || self.sole_is_busy() {
+            return;
+        }
+        if self.replica.is_gone() {
+            self.role_change = RoleChange::Marking { command, force };
+            self.promoted();
+        } else {
             self.promotion_attempts += 1;
             let attempt = self.promotion_attempts;
             self.role_change = RoleChange::Flushing { command, force, attempt };
@@ -233,7 +243,10 @@ impl Node {
             return;
         }
         let usable = self.replica.attached().is_some();
-        if !usable || (self.replica.state() != DiskState::UpToDate && !force) {
+        let has_data = self.replica.state() == DiskState::UpToDate
+            || self.peer.disk() == DiskState::UpToDate
+            || force;
+        if !usable || !has_data {
             let refusal = Refusal {
                 class: RefusalClass::NoGoodData,
                 text: format!("the disk of {} is not UpToDate any more", self.settings.my_name()),
@@ -279,23 +292,48 @@ impl Node {
 
     pub(super) fn promoted(&mut self) {
         let RoleChange::Marking { command, force } = self.role_change else { return };
-        let Some(disk) = self.replica.attached() else { return };
-        let export = Output::OpenExport {
-            size_bytes: disk.size_bytes(),
-            block_bytes_min: disk.superblock.logical_block_bytes,
-            trim: disk.zeroes_cheaply,
+        let good = self.replica.state() == DiskState::UpToDate;
+        let own_current = self.replica.attached().map(|disk| disk.superblock.generations.current);
+        let peer_current = self.peer.connected().map(|peer| peer.current);
+        let Some(export) = self.export() else {
+            let text = "the connection was lost, and there are no good data here".to_owned();
+            let refusal = Refusal { class: RefusalClass::NoGoodData, text };
+            self.role_change_ends(command, Err(refusal));
+            return;
         };
         self.role = Role::Primary;
         self.peer.discard_my_data = false;
+        self.expose(if good { own_current } else { peer_current });
         self.tell(Event::Role { old: Role::Secondary, new: Role::Primary, reason: "asked to" });
         self.wish(export);
         self.send_state();
         self.role_change_ends(command, Ok(()));
+        self.hand_over();
         // Forced: the own identifiers have changed. Bits set: this node's data are the right ones
-        // now (D7). Either way the two must meet again to see what that means (G1).
+        // now (D7). A target: the arbiter changes (D6). The two must meet again to see what that
+        // means (G1).
         let bits_tell = matches!(self.sync, Sync::Idle) && self.out_of_sync_blocks() > 0;
-        if self.peer.session.is_some() && (force || bits_tell) {
-            self.drop_session("promoted; the two must compare their data anew");
+        let target = self.replica.attached().is_some() && !good;
+        if self.peer.session.is_some() && (force || bits_tell || target) {
+            self.reconnect("promoted; the two must compare their data anew");
+        }
+    }
+
+    /// The export of the device, as the own disk or the peer knows it.
+    fn export(&self) -> Option<Output> {
+        let peer = self.peer.connected();
+        match (self.replica.attached(), peer) {
+            (Some(disk), _) => Some(Output::OpenExport {
+                size_bytes: disk.size_bytes(),
+                block_bytes_min: disk.superblock.logical_block_bytes,
+                trim: disk.zeroes_cheaply,
+            }),
+            (None, Some(peer)) => Some(Output::OpenExport {
+                size_bytes: peer.size_bytes,
+                block_bytes_min: peer.logical_block_bytes,
+                trim: peer.zeroes_cheaply,
+            }),
+            (None, None) => None,
         }
     }
 

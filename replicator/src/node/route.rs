@@ -5,12 +5,16 @@ use super::persist::Then;
 use crate::digest::Digested;
 use crate::event::{ClientError, IoOutcome, Output};
 use crate::ids::{BufferId, IoId, LinkId, RequestId};
+use crate::state::Role;
+use metadata::units::ByteRange;
 
 /// What an I/O was for.
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// A client's read.
-    ClientRead { request: RequestId, buffer: BufferId, bytes: u64 },
+    ClientRead { request: RequestId, buffer: BufferId, range: ByteRange },
+    /// The peer's read, by its number.
+    GuestRead { link: LinkId, number: u64, buffer: BufferId, range: ByteRange },
     /// The local part of a client's write, by its key.
     ClientWrite(u64),
     /// The local part of a pair of flushes, by its number.
@@ -47,6 +51,17 @@ pub(super) enum AfterFlush {
     },
     /// The target's report that nothing is left (D9).
     NoneLeft(LinkId),
+    /// The hand-over of a Primary that has lost its disk (D10).
+    TakeOver {
+        /// Of which connection.
+        link: LinkId,
+        /// The generation that it asked for.
+        current: u64,
+    },
+    /// Acknowledging for such a Primary (D18).
+    SoleCopy,
+    /// The detach under a running node.
+    Detach,
     /// The clean detach.
     Leave,
 }
@@ -57,8 +72,11 @@ impl Node {
             unreachable!("invariant: an I/O ends once, and only if it was begun");
         };
         match purpose {
-            Purpose::ClientRead { request, buffer, bytes } => {
-                self.client_read_done(request, buffer, bytes, outcome);
+            Purpose::ClientRead { request, buffer, range } => {
+                self.client_read_done(request, buffer, range, outcome);
+            }
+            Purpose::GuestRead { link, number, buffer, range } => {
+                self.guest_read_done(link, number, buffer, range, outcome);
             }
             Purpose::ClientWrite(key) => self.local_write_done(key, outcome),
             Purpose::PairFlush(number) => self.pair_local_done(number, outcome),
@@ -74,6 +92,7 @@ impl Node {
             Purpose::FlushThen(after) => self.flush_then_done(after, outcome),
             Purpose::Metadata(_) => unreachable!("invariant: metadata writes end as such"),
         }
+        self.detach_when_quiet();
         self.leave_when_quiet();
     }
 
@@ -106,13 +125,19 @@ impl Node {
             AfterFlush::SyncStart(link) => self.source_flushed(link),
             AfterFlush::Promote { attempt } => self.promote_flushed(attempt),
             AfterFlush::NoneLeft(link) => self.none_left_flushed(link),
+            AfterFlush::TakeOver { link, current } => self.take_over_flushed(link, current),
+            AfterFlush::SoleCopy => self.sole_flushed(),
+            AfterFlush::Detach => self.detach_flushed(),
             AfterFlush::Leave => self.leave_flushed(),
         }
     }
 
-    /// The disk does not serve any more: everything that clients want ends with an error.
+    /// There are no good data, or this node does not serve (any more).
     pub(super) fn fail_request(&mut self, request: RequestId) {
-        let error = if self.replica.is_gone() { ClientError::Io } else { ClientError::Shutdown };
+        let error = match self.role {
+            Role::Primary => ClientError::Io,
+            Role::Secondary => ClientError::Shutdown,
+        };
         self.wish(Output::Reply { request, result: Err(error) });
     }
 }

@@ -9,7 +9,7 @@ use crate::generation::{Decision, End, Verdict};
 use crate::message::{DataStatement, RefusalCode, RefusalMessage};
 use crate::settings::RrConflict;
 use crate::split_brain::Solution;
-use crate::state::Role;
+use crate::state::{DiskState, Role};
 use crate::timers::Timer;
 
 /// What is done about a resync whose target is Primary.
@@ -102,11 +102,14 @@ impl Node {
         mine: &DataStatement,
         theirs: &DataStatement,
     ) -> Conflict {
+        // A Primary that uses the peer's data already gets them (G7 has been asked).
+        let serves_its_own =
+            |node: &DataStatement| node.role == Role::Primary && node.disk == DiskState::UpToDate;
         let (name, is_me) = match decision.verdict {
-            Verdict::Sync { end: End::Target, .. } if mine.role == Role::Primary => {
+            Verdict::Sync { end: End::Target, .. } if serves_its_own(mine) => {
                 (self.settings.my_name(), true)
             }
-            Verdict::Sync { end: End::Source, .. } if theirs.role == Role::Primary => {
+            Verdict::Sync { end: End::Source, .. } if serves_its_own(theirs) => {
                 (self.settings.peer_name(), false)
             }
             Verdict::Sync { .. }
@@ -115,7 +118,7 @@ impl Node {
             | Verdict::Unrelated
             | Verdict::NoGoodSource { .. } => return Conflict::None,
         };
-        let mut text = format!(
+        let text = format!(
             "{name} shall become SyncTarget, but it is Primary; run 'blkrep secondary' there and \
              'blkrep connect' on both"
         );
@@ -128,7 +131,11 @@ impl Node {
                 }
             }
             RrConflict::Violently => {
-                text.push_str("; this release cannot copy over a Primary that is in use");
+                if is_me {
+                    // Its clients see the peer's data from here on: they asked for it.
+                    self.expose(Some(theirs.generations.current));
+                }
+                return Conflict::None;
             }
         }
         Conflict::Refuse(RefusalMessage { code: RefusalCode::Verdict, text })

@@ -38,6 +38,7 @@ impl Node {
             session_draw,
             met: superblock.map(|superblock| superblock.met).unwrap_or_default(),
             peer_minimum: superblock.map(|superblock| superblock.peer_minimum).unwrap_or_default(),
+            accepted: self.far.accepted(),
         }
     }
 
@@ -99,7 +100,10 @@ impl Node {
             self.primary_yields(&decision);
             return;
         }
-        if let Some(why) = self.verdict_refusal(decision.verdict, mine, theirs) {
+        let refusal = self
+            .verdict_refusal(decision.verdict, mine, theirs)
+            .or_else(|| self.far_data_refusal(mine, theirs));
+        if let Some(why) = refusal {
             self.refuse_session(why);
             return;
         }
@@ -247,6 +251,12 @@ impl Node {
             role: data.role,
             disk: disk.unwrap_or(data.disk),
             zeroes_cheaply: with.parameters.zeroes_cheaply,
+            current: data.generations.current,
+            size_bytes: match with.parameters.agreed_bytes {
+                0 => with.parameters.capacity_bytes,
+                agreed => agreed,
+            },
+            logical_block_bytes: with.parameters.logical_block_bytes,
             promoting: false,
         });
         self.peer.refusal = None;
@@ -264,6 +274,8 @@ impl Node {
         for (message, payload) in early {
             self.session_received(message, payload);
         }
+        self.hand_over();
+        self.reconnect_over();
         self.role_change_with_peer();
         self.resume_parked();
     }

@@ -5,7 +5,8 @@
 //! disks done -> answer.
 
 use super::Node;
-use super::log::LogQueue;
+use super::access::Gate;
+use super::log::{LogQueue, LogUser};
 use super::route::Purpose;
 use crate::event::{ClientOp, IoOutcome, Lane, Output, Payload};
 use crate::ids::{Moment, RequestId};
@@ -13,7 +14,7 @@ use crate::message::Message;
 use crate::mutation::Mutation;
 use crate::overlap::Claim;
 use crate::slab::Slab;
-use crate::state::{DiskState, Role};
+use crate::state::DiskState;
 use crate::window::FrameCost;
 use metadata::units::ByteRange;
 use std::collections::VecDeque;
@@ -27,7 +28,7 @@ enum Body {
 
 /// How far one disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     NotBegun,
     UnderWay,
     Done,
@@ -35,40 +36,51 @@ enum Part {
     Missing,
 }
 
+/// Where a write ended up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Both,
+    /// On the peer's disk alone.
+    Far,
+    /// On the own disk alone.
+    Near,
+    Nowhere,
+}
+
 /// One write.
 #[derive(Debug)]
-struct Write {
-    request: RequestId,
-    range: ByteRange,
+pub(super) struct Write {
+    pub(super) request: RequestId,
+    pub(super) range: ByteRange,
     body: Body,
     fua: bool,
     /// Its extents are hot on stable storage and held for it (D1).
-    logged: bool,
-    local: Part,
-    peer: Part,
+    pub(super) logged: bool,
+    pub(super) local: Part,
+    pub(super) peer: Part,
     sent: Moment,
-    /// Its answer was an error already; only the buffers are still busy.
-    failed: bool,
+    /// Its answer was an error already; only its I/O has not returned.
+    pub(super) failed: bool,
 }
 
 /// All open writes and what they wait for. A key may be in at most one of the queues.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
-    open: WriteSlab,
+    pub(super) open: WriteSlab,
     /// Hold their range; wait for the activity log.
     pub(super) log_queue: LogQueue,
     /// Hold their range; wait for the end of a handshake.
-    parked: VecDeque<u64>,
+    pub(super) parked: VecDeque<u64>,
     /// Hold their range; wait for a place in the peer's window.
-    for_window: VecDeque<u64>,
-    /// Written; wait for the new generation.
-    for_generation: Vec<u64>,
+    pub(super) for_window: VecDeque<u64>,
+    /// Written; wait for the new generation, or for the end of a hand-over.
+    pub(super) for_generation: Vec<u64>,
     /// Sent to the peer, in order, for `ko-count`; finished ones are dropped lazily.
-    sent: VecDeque<u64>,
+    pub(super) sent: VecDeque<u64>,
 }
 
 #[derive(Debug)]
-struct WriteSlab(Slab<Write>);
+pub(super) struct WriteSlab(pub(super) Slab<Write>);
 
 impl Default for WriteSlab {
     fn default() -> Self {
@@ -87,6 +99,15 @@ impl Writes {
         self.sent.len()
     }
 
+    /// True when no write has I/O on the own disk, or holds its log.
+    pub(super) fn local_is_quiet(&mut self) -> bool {
+        self.open.0.keys().into_iter().all(|key| {
+            self.open.0.get_mut(key).is_none_or(|write| {
+                write.local != Part::UnderWay && (!write.logged || write.local == Part::NotBegun)
+            })
+        })
+    }
+
     /// When the oldest write was sent that the peer has not acknowledged.
     pub(super) fn oldest_sent(&mut self) -> Option<Moment> {
         while let Some(key) = self.sent.front() {
@@ -99,32 +120,7 @@ impl Writes {
     }
 }
 
-/// What a write may do now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// Both disks.
-    Mirror,
-    /// The own disk, with bits and a generation of its own.
-    Alone,
-    /// Wait for the end of the handshake.
-    Hold,
-    /// No disk to write to.
-    Fail,
-}
-
 impl Node {
-    pub(super) fn gate(&self) -> Gate {
-        if self.role != Role::Primary || self.replica.state() != DiskState::UpToDate {
-            Gate::Fail
-        } else if self.peer.is_frozen() {
-            Gate::Hold
-        } else if self.peer.has_disk() {
-            Gate::Mirror
-        } else {
-            Gate::Alone
-        }
-    }
-
     pub(super) fn request(&mut self, request: RequestId, op: ClientOp) {
         self.sync_sees_application();
         match op {
@@ -190,15 +186,20 @@ impl Node {
     pub(super) fn write_start(&mut self, key: u64) {
         let gate = self.gate();
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
-        if !write.logged && gate != Gate::Fail {
+        let keeps_log = match gate {
+            Gate::Mirror | Gate::Alone => true,
+            Gate::Remote | Gate::Hold | Gate::Fail => false,
+        };
+        if keeps_log && !write.logged {
             let range = write.range;
-            if !self.log_take(key, range) {
+            if !self.log_take(LogUser::Write(key), range) {
                 return;
             }
             self.write_logged(key);
         }
         match gate {
-            Gate::Mirror => self.write_both(key),
+            Gate::Mirror => self.write_to_peer(key, Part::NotBegun),
+            Gate::Remote => self.write_to_peer(key, Part::Missing),
             Gate::Alone => self.write_alone(key),
             Gate::Hold => self.writes.parked.push_back(key),
             Gate::Fail => self.write_abort(key),
@@ -212,11 +213,8 @@ impl Node {
         }
     }
 
-    pub(super) fn write_range(&mut self, key: u64) -> Option<ByteRange> {
-        self.writes.open.0.get_mut(key).map(|write| write.range)
-    }
-
-    fn write_both(&mut self, key: u64) {
+    /// To the peer, and to the own disk unless that is missing.
+    fn write_to_peer(&mut self, key: u64, local: Part) {
         let now = self.now;
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
         let Some(peer) = self.peer.connected_mut() else { return };
@@ -225,7 +223,7 @@ impl Node {
             self.writes.for_window.push_back(key);
             return;
         }
-        write.peer = Part::UnderWay;
+        (write.local, write.peer) = (local, Part::UnderWay);
         write.sent = now;
         let (range, fua) = (write.range, write.fua);
         let (message, payload) = match write.body {
@@ -238,7 +236,9 @@ impl Node {
         self.writes.sent.push_back(key);
         // The peer's frame before the local write: the longer way begins first.
         self.send_in(Lane::Fifo, message, payload);
-        self.write_local(key);
+        if local == Part::NotBegun {
+            self.write_local(key);
+        }
         self.alive_work_began();
     }
 
@@ -267,44 +267,71 @@ impl Node {
     }
 
     pub(super) fn local_write_done(&mut self, key: u64, outcome: IoOutcome) {
-        if let IoOutcome::Failed { errno } = outcome {
-            self.disk_failed("write", errno);
+        // Of a disk that was given up meanwhile: its writes go on without it.
+        let Some(write) = self.writes.open.0.get_mut(key) else { return };
+        if write.local != Part::UnderWay {
+            return;
         }
-        if let Some(write) = self.writes.open.0.get_mut(key) {
-            write.local = Part::Done;
-            self.write_check(key);
+        match outcome {
+            IoOutcome::Done { .. } => write.local = Part::Done,
+            IoOutcome::Failed { errno } => {
+                let blocks = write.range.blocks_touched();
+                write.local = Part::Missing;
+                self.write_failed(blocks, errno);
+            }
         }
+        self.write_check(key);
     }
 
     /// The peer has written it.
     pub(super) fn write_done_received(&mut self, number: u64) {
+        if self.peer_answered(number) {
+            self.write_check(number);
+            self.window_has_room();
+        }
+    }
+
+    /// The peer's disk, which is kept, does not have it (D12).
+    pub(super) fn write_failed_received(&mut self, number: u64) {
+        if !self.peer_answered(number) {
+            return;
+        }
+        if let Some(write) = self.writes.open.0.get_mut(number) {
+            let blocks = write.range.blocks_touched();
+            self.mark_out_of_sync(blocks);
+        }
+        self.write_check(number);
+        self.window_has_room();
+    }
+
+    fn peer_answered(&mut self, number: u64) -> bool {
         let lenient = self.breaks(Mutation::AckBeforePeer);
         let cost = match self.writes.open.0.get_mut(number) {
             Some(write) if write.peer == Part::UnderWay => {
                 write.peer = Part::Done;
                 write.cost()
             }
-            None if lenient => return,
+            None if lenient => return false,
             Some(_) | None => {
                 self.drop_session("the peer acknowledged a write that was not sent");
-                return;
+                return false;
             }
         };
         if let Some(peer) = self.peer.connected_mut() {
             peer.window.give(cost);
         }
         self.writes.oldest_sent();
-        self.write_check(number);
-        self.window_has_room();
+        true
     }
 
     fn window_has_room(&mut self) {
-        if self.gate() != Gate::Mirror {
-            return;
+        match self.gate() {
+            Gate::Mirror | Gate::Remote => {}
+            Gate::Alone | Gate::Hold | Gate::Fail => return,
         }
         let mut waiting = std::mem::take(&mut self.writes.for_window);
         while let Some(key) = waiting.pop_front() {
-            self.write_both(key);
+            self.write_start(key);
             if !self.writes.for_window.is_empty() {
                 break;
             }
@@ -313,20 +340,30 @@ impl Node {
     }
 
     /// Answers when all disks are done, and gives the range to who waits for it.
-    fn write_check(&mut self, key: u64) {
+    pub(super) fn write_check(&mut self, key: u64) {
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
         let (local, peer, failed) = (write.local, write.peer, write.failed);
-        let alone = match (local, peer) {
-            (Part::Done, Part::UnderWay) if self.breaks(Mutation::AckBeforePeer) => false,
-            (Part::Done | Part::Missing, Part::Done) => false,
-            (Part::Done | Part::Missing, Part::Missing) => true,
+        let ending = match (local, peer) {
+            (Part::Done, Part::UnderWay) if self.breaks(Mutation::AckBeforePeer) => Ending::Both,
+            (Part::Done, Part::Done) => Ending::Both,
+            (Part::Missing, Part::Done) => Ending::Far,
+            (Part::Done, Part::Missing) => Ending::Near,
+            (Part::Missing, Part::Missing) => Ending::Nowhere,
             (Part::NotBegun | Part::UnderWay, _) | (_, Part::NotBegun | Part::UnderWay) => return,
         };
-        if !failed && alone && !self.begin_alone() {
-            self.writes.for_generation.push(key);
+        if failed {
+            self.write_finish(key);
             return;
         }
-        self.write_finish(key);
+        let up_to_date = self.replica.state() == DiskState::UpToDate;
+        match ending {
+            Ending::Both => self.write_finish(key),
+            Ending::Far if self.far_answers_count() => self.write_finish(key),
+            Ending::Near if up_to_date && self.begin_alone() => self.write_finish(key),
+            Ending::Far => self.writes.for_generation.push(key),
+            Ending::Near if up_to_date => self.writes.for_generation.push(key),
+            Ending::Near | Ending::Nowhere => self.write_restart(key),
+        }
     }
 
     fn write_finish(&mut self, key: u64) {
@@ -335,7 +372,7 @@ impl Node {
             self.wish(Output::Release(payload.buffer));
         }
         if !write.failed {
-            if !write.fua {
+            if !write.fua && write.local == Part::Done {
                 self.unflushed.insert(write.range.blocks_touched());
                 self.flush_soon();
             }
@@ -359,33 +396,6 @@ impl Node {
         }
     }
 
-    /// The peer is gone: what it has not acknowledged goes on alone, its bits set (D4).
-    pub(super) fn writes_lose_peer(&mut self) {
-        self.writes.sent.clear();
-        let waiting = std::mem::take(&mut self.writes.for_window);
-        let mut on_their_way = Vec::new();
-        for key in self.writes.open.0.keys() {
-            let Some(write) = self.writes.open.0.get_mut(key) else { continue };
-            match write.peer {
-                // Done: the peer has it in a cache that may be lost with it, and the local disk is
-                // still busy. What is in flight at the loss counts as acknowledged alone (G2).
-                Part::UnderWay | Part::Done => {
-                    write.peer = Part::Missing;
-                    on_their_way.push((key, write.range.blocks_touched()));
-                }
-                Part::NotBegun | Part::Missing => {}
-            }
-        }
-        for (_, blocks) in &on_their_way {
-            self.mark_out_of_sync(*blocks);
-        }
-        // Parked for whoever decides next: the caller resumes them when the session is really over.
-        self.writes.parked.extend(waiting);
-        for (key, _) in on_their_way {
-            self.write_check(key);
-        }
-    }
-
     pub(super) fn writes_answer_alone(&mut self) {
         for key in std::mem::take(&mut self.writes.for_generation) {
             self.write_check(key);
@@ -402,43 +412,9 @@ impl Node {
         }
         self.writes_answer_alone();
         self.pairs_answer_alone();
+        self.reads_resume();
         self.flushes_resume();
         self.window_has_room();
-    }
-
-    fn write_abort(&mut self, key: u64) {
-        if let Some(write) = self.writes.open.0.get_mut(key) {
-            write.local = Part::Missing;
-            write.peer = if write.peer == Part::UnderWay { Part::UnderWay } else { Part::Missing };
-            if !write.failed {
-                write.failed = true;
-                let request = write.request;
-                self.fail_request(request);
-            }
-            self.write_check(key);
-        }
-    }
-
-    /// The local disk is gone under a Primary: every client gets its error now; buffers stay until
-    /// I/O returns.
-    pub(super) fn fail_everything(&mut self) {
-        let stuck: Vec<u64> = std::mem::take(&mut self.writes.parked)
-            .into_iter()
-            .chain(std::mem::take(&mut self.writes.for_window))
-            .chain(self.writes.log_queue.take_all())
-            .collect();
-        for key in self.writes.open.0.keys() {
-            let Some(write) = self.writes.open.0.get_mut(key) else { continue };
-            if !write.failed {
-                write.failed = true;
-                let request = write.request;
-                self.fail_request(request);
-            }
-        }
-        for key in stuck.into_iter().chain(std::mem::take(&mut self.writes.for_generation)) {
-            self.write_abort(key);
-        }
-        self.flushes_fail();
     }
 }
 

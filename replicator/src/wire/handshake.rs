@@ -16,7 +16,7 @@ const _: () = assert!(HELLO_BYTES_MIN + 2 * TEXT_BYTES_MAX <= HELLO_BYTES_MAX);
 /// Exact length of `Parameters`, in bytes.
 pub(super) const PARAMETERS_BYTES: usize = 1 + 1 + 4 + 4 * 4 + 8 + 8 + 5;
 /// Exact length of `Data`, in bytes.
-pub(super) const DATA_BYTES: usize = super::body::GENERATIONS_BYTES + 8 + 8 + 6 + 8 * 8;
+pub(super) const DATA_BYTES: usize = super::body::GENERATIONS_BYTES + 8 + 8 + 6 + 10 * 8;
 /// Shortest `Refuse`, in bytes: the code and an empty text.
 pub(super) const REFUSE_BYTES_MIN: usize = 2;
 /// Longest `Refuse`, in bytes.
@@ -96,6 +96,7 @@ pub(super) fn data(r: &mut BodyReader<'_>) -> Result<DataStatement, WireError> {
             superblock_sequence: r.u64()?,
             log_sequence: r.u64()?,
         },
+        accepted: [r.u64()?, r.u64()?],
     })
 }
 
@@ -125,6 +126,8 @@ pub(super) fn put_data(data: &DataStatement, w: &mut BodyWriter<'_>) {
     w.u64(data.peer_minimum.instance_id);
     w.u64(data.peer_minimum.superblock_sequence);
     w.u64(data.peer_minimum.log_sequence);
+    w.u64(data.accepted[0]);
+    w.u64(data.accepted[1]);
 }
 
 pub(super) fn refuse(r: &mut BodyReader<'_>) -> Result<RefusalMessage, WireError> {

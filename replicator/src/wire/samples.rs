@@ -72,6 +72,7 @@ fn data_sample() -> DataStatement {
             superblock_sequence: 0x17,
             log_sequence: 0x18,
         },
+        accepted: [0xd4, 0],
     }
 }
 

@@ -400,7 +400,7 @@ impl Pair {
             }
             Output::Event(event) => host.events.push(event),
             Output::CloseDisk => host.disk_closed = true,
-            Output::OpenDisk | Output::RunHandler { .. } => {}
+            Output::CopyInto { .. } | Output::OpenDisk | Output::RunHandler { .. } => {}
             Output::Stop => host.stopped = true,
         }
     }

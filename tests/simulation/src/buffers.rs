@@ -1,6 +1,7 @@
 //! The buffers of one process: who owns each, and that every one given to the engine comes back
 //! exactly once.
 
+use crate::disk::SECTOR_BYTES;
 use replicator::digest::{DIGEST_BYTES, Digest};
 use replicator::ids::BufferId;
 use std::collections::BTreeMap;
@@ -49,6 +50,27 @@ impl Buffers {
             }
             None => Err(format!("the engine gave {buffer:?} away while a read into it ran")),
         }
+    }
+
+    /// Copies the beginning of one buffer into another one, both of the engine's.
+    pub(crate) fn copy_into(
+        &mut self,
+        from: BufferId,
+        to: BufferId,
+        offset_bytes: u32,
+        bytes: u32,
+    ) -> Result<(), String> {
+        let sectors = |bytes: u32| (u64::from(bytes) / SECTOR_BYTES) as usize;
+        let stamps = self.stamps(from)?.get(..sectors(bytes)).ok_or("a copy of too much")?.to_vec();
+        let Some((_, into)) = self.owned.get_mut(&to) else {
+            return Err(format!("the engine copied into {to:?}, which it does not own"));
+        };
+        let end = sectors(offset_bytes) + stamps.len();
+        if into.len() < end {
+            into.resize(end, 0);
+        }
+        into[sectors(offset_bytes)..end].copy_from_slice(&stamps);
+        Ok(())
     }
 
     /// The engine has no more use for it.

@@ -55,6 +55,9 @@ impl World {
             Output::Send { link, message, payload, lane } => {
                 self.send(host, link, &message, payload, lane)?;
             }
+            Output::CopyInto { from, to, offset_bytes, bytes } => {
+                self.hosts[host].buffers.copy_into(from, to, offset_bytes, bytes)?;
+            }
             Output::Reply { request, result } => self.client_hears(host, request, result),
             Output::Release(buffer) => self.released(host, buffer)?,
             Output::OpenExport { size_bytes, .. } => {

@@ -1,0 +1,174 @@
+//! The verbs `attach` and `detach` on a running node (D10, D15).
+
+use super::Node;
+use super::persist::Then;
+use super::promote::{RoleChange, state};
+use super::replica::Replica;
+use super::route::AfterFlush;
+use crate::event::{Answer, Level, Output, Refusal, RefusalClass};
+use crate::ids::CommandId;
+use crate::state::{DiskState, Role};
+
+/// A detach in order: waits until nothing is under way, then flushes and marks the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Detaching {
+    command: CommandId,
+    flush_begun: bool,
+}
+
+impl Node {
+    pub(super) fn detach(&mut self, command: CommandId, force: bool) {
+        if self.replica.is_gone() {
+            self.answer(command, Ok(()));
+            return;
+        }
+        if let Err(refusal) = self.may_detach(force) {
+            self.answer(command, Err(refusal));
+            return;
+        }
+        if force {
+            let old = self.replica.state();
+            self.disk_changed(old, DiskState::Failed, "detach --force");
+            self.mark_as_left();
+            self.give_disk_up(DiskState::Failed, "detach --force");
+            self.answer(command, Ok(()));
+            return;
+        }
+        self.detaching = Some(Detaching { command, flush_begun: false });
+        self.detach_when_quiet();
+    }
+
+    fn may_detach(&self, force: bool) -> Result<(), Refusal> {
+        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
+        let busy = self.detaching.is_some()
+            || self.role_change != RoleChange::None
+            || self.replica.state() == DiskState::Attaching;
+        if busy && !force {
+            let text = "the disk or the role is changing; try again when that is over".to_owned();
+            return Err(state(text));
+        }
+        if force {
+            return Ok(());
+        }
+        let somebody_is_primary =
+            self.role == Role::Primary || self.peer.role() == Some(Role::Primary);
+        if somebody_is_primary && self.peer.disk() != DiskState::UpToDate {
+            return Err(Refusal {
+                class: RefusalClass::NoGoodData,
+                text: format!(
+                    "the disk of {me} holds the only UpToDate data of a Primary; connect {peer} and wait \
+                     with 'blkrep wait-sync' first, or use --force to lose access to the data"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Everything that was begun on the disk is done: it is flushed, then marked.
+    pub(super) fn detach_when_quiet(&mut self) {
+        let Some(Detaching { command, flush_begun: false }) = self.detaching else { return };
+        let quiet = self.writes.local_is_quiet()
+            && self.reads_open == 0
+            && self.pairs.is_idle()
+            && !self.guest.is_busy()
+            && !self.sole_is_busy();
+        if quiet {
+            self.detaching = Some(Detaching { command, flush_begun: true });
+            self.flush_then(AfterFlush::Detach);
+        }
+    }
+
+    pub(super) fn detach_flushed(&mut self) {
+        if self.detaching.is_none() || self.replica.attached().is_none() {
+            return;
+        }
+        self.persist_bitmap();
+        self.empty_log();
+        let goes_on = self.peer.is_connected();
+        self.persist_superblock(
+            |superblock| {
+                superblock.flags.primary = false;
+                superblock.flags.was_up_to_date &= !goes_on;
+            },
+            Some(Then::Detached),
+        );
+    }
+
+    pub(super) fn detached(&mut self) {
+        let Some(detaching) = self.detaching.take() else { return };
+        if !self.replica.is_gone() {
+            let old = self.replica.state();
+            self.give_disk_up(old, "detached");
+        }
+        self.answer(detaching.command, Ok(()));
+    }
+
+    /// The disk went by itself before the detach was over: that is what was asked for.
+    pub(super) fn detach_without_disk(&mut self) {
+        if let Some(detaching) = self.detaching.take() {
+            self.answer(detaching.command, Ok(()));
+        }
+    }
+
+    pub(super) fn attach_asked(&mut self, command: CommandId) {
+        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
+        if !self.replica.is_gone() {
+            self.answer(command, Ok(()));
+            return;
+        }
+        if self.opening.is_some() {
+            self.answer(command, Err(state("the disk is being attached already".into())));
+            return;
+        }
+        if self.disk_open {
+            let text = format!(
+                "I/O of the disk that {me} gave up has not returned; wait for it, or restart the daemon \
+                 with 'blkrep down' and 'blkrep up'"
+            );
+            self.answer(command, Err(state(text)));
+            return;
+        }
+        if self.role == Role::Primary && !self.far.is_taken_over() {
+            let text = format!(
+                "{me} is Primary and its clients have seen errors, or data that this disk may lack; connect \
+                 {peer}, or stop what uses the device and run 'blkrep secondary' first"
+            );
+            self.answer(command, Err(Refusal { class: RefusalClass::NoGoodData, text }));
+            return;
+        }
+        self.opening = Some(command);
+        self.wish(Output::OpenDisk);
+    }
+
+    pub(super) fn disk_open_failed(&mut self, reason: &str) {
+        self.notice(Level::Error, format!("the disk was not attached: {reason}"));
+        self.attach_over(Err(Refusal {
+            class: RefusalClass::Configuration,
+            text: format!("the disk was not attached: {reason}"),
+        }));
+    }
+
+    /// The disk is in use, or it is clear that it will not be.
+    pub(super) fn attach_over(&mut self, result: Result<(), Refusal>) {
+        if let Some(command) = self.opening.take() {
+            let answer = match result {
+                Ok(()) => Answer::Done,
+                Err(refusal) => Answer::Refused(refusal),
+            };
+            self.wish(Output::Answer { command, answer });
+        }
+    }
+
+    /// Nothing of the disk that was given up can reach it any more.
+    pub(super) fn disk_closed(&mut self) {
+        self.disk_open = false;
+        self.leave_when_quiet();
+    }
+
+    /// The place of the disk that was given up is free for the one that is opened now.
+    pub(super) fn forget_failed_disk(&mut self) {
+        if matches!(self.replica, Replica::Failed(_)) {
+            self.replica = Replica::Diskless;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What an I/O error of the own disk means (`on-io-error`, D3, D12), and what follows when the disk
+//! is given up.
+
+use super::Node;
+use super::flush::Waiter;
+use super::peer::Intent;
+use super::persist::Then;
+use super::promote::RoleChange;
+use super::replica::Replica;
+use crate::block_set::BlockSet;
+use crate::event::{Handler, Level, Output, Refusal, RefusalClass};
+use crate::ids::LinkId;
+use crate::message::Message;
+use crate::mutation::Mutation;
+use crate::settings::OnIoError;
+use crate::state::{DiskState, Role};
+use crate::timers::Timer;
+use metadata::units::{BlockRange, ByteRange};
+
+/// The own disk is being marked as not UpToDate; nothing is answered before both are true (D12,
+/// D18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Degrading {
+    /// Writes of the mark that are not durable.
+    marks_open: u32,
+    /// Flushes of the peer that are not done.
+    flushes_open: u32,
+}
+
+impl Node {
+    /// A flush or a metadata write failed, or a write that the disk's policy does not forgive: the
+    /// disk is given up (D3).
+    pub(super) fn disk_failed(&mut self, what: &str, errno: i32) {
+        if self.replica.is_gone() {
+            return;
+        }
+        let reason = format!("a {what} failed with error {errno}");
+        let old = self.replica.state();
+        self.disk_changed(old, DiskState::Failed, &reason);
+        self.notice(
+            Level::Error,
+            format!(
+                "the local disk is given up: {reason}; mend it and run 'blkrep attach', or replace it \
+                 and run 'blkrep create-md' before that to copy everything from the peer"
+            ),
+        );
+        self.mark_as_left();
+        self.give_disk_up(DiskState::Failed, "it is given up");
+        if self.settings.disk.on_io_error == OnIoError::CallLocalIoError {
+            self.run_handler(Handler::LocalIoError);
+        }
+    }
+
+    /// A disk that leaves while data go on elsewhere is marked not UpToDate if it can still be
+    /// written (D10). Whether it can is not waited for.
+    pub(super) fn mark_as_left(&mut self) {
+        let goes_on = self.peer.disk() == DiskState::UpToDate;
+        if goes_on && !self.breaks(Mutation::LeftDiskStaysUpToDate) {
+            self.persist_superblock(|superblock| superblock.flags.was_up_to_date = false, None);
+        }
+    }
+
+    /// Everything that hung on the disk is settled here, in this order. What it holds counts for
+    /// nothing until it is attached again.
+    pub(super) fn give_disk_up(&mut self, old: DiskState, reason: &str) {
+        let held_current = self.replica.state() > DiskState::Inconsistent;
+        let mut lost: Vec<BlockRange> = self.unflushed.runs().collect();
+        lost.extend(self.pairs.sealed_runs());
+        lost.extend(self.open_write_blocks());
+        self.replica = match std::mem::take(&mut self.replica) {
+            Replica::Attached(disk) | Replica::Attaching(disk) | Replica::Failed(disk) => {
+                Replica::Failed(disk)
+            }
+            Replica::Diskless => Replica::Diskless,
+        };
+        self.disk_changed(old, DiskState::Diskless, reason);
+        self.wish(Output::CloseDisk);
+        self.disk_open = true;
+        self.sync_stop();
+        self.unflushed = BlockSet::default();
+        self.pairs.forget_unflushed();
+        self.timers.stop(Timer::Flush);
+        self.generation_pending = false;
+        self.degrading = None;
+        self.guest_loses_disk();
+        self.detach_without_disk();
+        self.attach_over(Err(Refusal {
+            class: RefusalClass::NoGoodData,
+            text: "the disk failed while it was attached; see the log".into(),
+        }));
+        self.role_change_without_disk();
+        self.send_state();
+        if self.role == Role::Primary {
+            self.far_data_needed(held_current, lost);
+            self.writes_lose_disk();
+            self.pairs_lose_disk();
+            self.resume_parked();
+        }
+        // A handshake may have waited for the generation; a connection for the attachment.
+        self.send_data_when_settled();
+        if matches!(self.peer.intent, Intent::Waiting) && self.leaving.is_none() {
+            self.connect();
+        }
+    }
+
+    /// No change of role can go on without the disk; each is answered.
+    fn role_change_without_disk(&mut self) {
+        match self.role_change {
+            RoleChange::None | RoleChange::FlushingBoth { .. } => {}
+            RoleChange::AfterHandshake { command, .. }
+            | RoleChange::Asked { command, .. }
+            | RoleChange::Quieting { command, .. }
+            | RoleChange::Flushing { command, .. }
+            | RoleChange::Marking { command, .. } => {
+                let text = format!("the disk of {} failed", self.settings.my_name());
+                let refusal = Refusal { class: RefusalClass::NoGoodData, text };
+                self.role_change_ends(command, Err(refusal));
+            }
+            RoleChange::Draining { .. } => self.demote_when_quiet(),
+            RoleChange::Unmarking { .. } => self.demote_failed("the local disk failed"),
+        }
+    }
+
+    /// A client's write failed on the own disk.
+    pub(super) fn write_failed(&mut self, blocks: BlockRange, errno: i32) {
+        match self.settings.disk.on_io_error {
+            OnIoError::Detach | OnIoError::CallLocalIoError => self.disk_failed("write", errno),
+            OnIoError::PassOn => self.degrade(blocks, "write", errno),
+        }
+    }
+
+    /// A client's read failed on the own disk. It is tried on the peer's, when that may answer.
+    pub(super) fn read_failed(&mut self, range: ByteRange, errno: i32) {
+        match self.settings.disk.on_io_error {
+            OnIoError::Detach | OnIoError::CallLocalIoError => self.disk_failed("read", errno),
+            OnIoError::PassOn => self.degrade(range.blocks_touched(), "read", errno),
+        }
+    }
+
+    /// The disk is kept, and is not UpToDate any more: durably, and with the peer's disk flushed,
+    /// before a client gets its answer (D12, D18).
+    fn degrade(&mut self, blocks: BlockRange, what: &str, errno: i32) {
+        if self.replica.is_gone() {
+            return;
+        }
+        self.notice(
+            Level::Error,
+            format!(
+                "a {what} of the local disk failed with error {errno} at block {}; these data are not \
+                 UpToDate any more; replace the disk",
+                blocks.first
+            ),
+        );
+        self.mark_out_of_sync(blocks);
+        if self.peer.has_disk() {
+            self.send(Message::OutOfSync { blocks });
+        }
+        let old = self.replica.state();
+        self.persist_bitmap();
+        if self.breaks(Mutation::BadBlockStaysUpToDate) {
+            return;
+        }
+        let with_peer = self.peer.has_disk() && self.role == Role::Primary;
+        let degrading = self.degrading.get_or_insert(Degrading { marks_open: 0, flushes_open: 0 });
+        degrading.marks_open += 1;
+        degrading.flushes_open += u32::from(with_peer);
+        self.persist_superblock(
+            |superblock| {
+                superblock.flags.consistent = false;
+                superblock.flags.was_up_to_date = false;
+            },
+            Some(Then::Degraded),
+        );
+        let new = self.replica.state();
+        self.disk_changed(old, new, "a block could not be written or read");
+        self.send_state();
+        if with_peer {
+            self.pair_begin(vec![Waiter::Degraded]);
+        }
+    }
+
+    pub(super) fn degraded_mark_durable(&mut self) {
+        if let Some(degrading) = &mut self.degrading {
+            degrading.marks_open = degrading.marks_open.saturating_sub(1);
+        }
+        self.degraded_check();
+    }
+
+    /// What the peer acknowledged from its cache is durable there, or the peer is gone.
+    pub(super) fn degraded_flushed(&mut self) {
+        if let Some(degrading) = &mut self.degrading {
+            degrading.flushes_open = degrading.flushes_open.saturating_sub(1);
+        }
+        self.degraded_check();
+    }
+
+    fn degraded_check(&mut self) {
+        let Some(degrading) = self.degrading else { return };
+        if degrading.marks_open > 0 || degrading.flushes_open > 0 {
+            return;
+        }
+        self.degrading = None;
+        self.failed_guest_writes_told();
+        self.resume_parked();
+    }
+
+    /// The peer's write failed here.
+    pub(super) fn guest_write_failed(
+        &mut self,
+        link: LinkId,
+        number: u64,
+        range: ByteRange,
+        errno: i32,
+    ) {
+        match self.settings.disk.on_io_error {
+            OnIoError::Detach | OnIoError::CallLocalIoError => self.disk_failed("write", errno),
+            OnIoError::PassOn => {
+                self.failed_guest_writes.push((link, number));
+                self.degrade(range.blocks_touched(), "write", errno);
+            }
+        }
+    }
+
+    /// The mark is durable: the Primary may count without this disk.
+    fn failed_guest_writes_told(&mut self) {
+        for (link, number) in std::mem::take(&mut self.failed_guest_writes) {
+            if self.is_session(link) {
+                self.send(Message::WriteFailed { number });
+            }
+        }
+    }
+}
