@@ -24,6 +24,7 @@ fn side(current: u64, role: Role, was_primary: bool, changes: u64) -> DataStatem
         bitmap_covers_history: false,
         out_of_sync_blocks: changes,
         discard_my_data: false,
+        accepted: [0; 2],
         session: Session::default(),
         session_draw: 0,
         met: Sequences::default(),
