@@ -5,6 +5,7 @@
 
 mod bed;
 
+mod busy_resync;
 mod commands;
 mod connections;
 mod demo;
@@ -13,14 +14,20 @@ mod file_system;
 mod flush_reaches_disks;
 mod garbage;
 mod generation_identifiers;
+mod hanging_peer;
 mod initial_sync;
+mod large_device;
 mod link_cut;
 mod primary_killed;
+mod primary_lost;
 mod promotion_race;
 mod random_failures;
 mod refusals;
 mod secondary_killed;
 mod secondary_stopped;
 mod split_brain;
+mod split_brain_rounds;
+mod stress_al;
+mod switch_primaries;
 mod verified_load;
 mod wrong_peer;

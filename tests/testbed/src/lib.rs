@@ -15,6 +15,7 @@
 //! | clients of the device | `nbd_client`, `ledger`, `writer`, `fio` |
 //! | what may happen in a round of random failures | `failures` |
 //! | what speaks to the peer port in a node's place | `fake_peer` |
+//! | metadata edited by hand | `metadata_edit` |
 //! | disks that note what reaches them, devices over an export | `block_device` |
 //! | programs, waiting, comparing, skipping | `program`, `wait`, `compare`, `skips` |
 
@@ -24,6 +25,7 @@ pub mod failures;
 pub mod fake_peer;
 pub mod fio;
 pub mod ledger;
+pub mod metadata_edit;
 pub mod nbd_client;
 pub mod network;
 pub mod node;

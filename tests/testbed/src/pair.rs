@@ -30,6 +30,8 @@ pub struct PairOptions {
     pub timeout_ms: u64,
     /// `[sync] rate` in bytes per second, for tests that need a resync to last.
     pub sync_rate_bytes: Option<u64>,
+    /// More lines of `[net]`.
+    pub net: Vec<String>,
 }
 
 impl PairOptions {
@@ -43,6 +45,7 @@ impl PairOptions {
             network: NetworkKind::Loopback,
             timeout_ms: 2000,
             sync_rate_bytes: None,
+            net: Vec::new(),
         }
     }
 
@@ -267,9 +270,10 @@ fn config_text(options: &PairOptions, secret: &Path, nodes: [&Node; 2]) -> Strin
     format!(
         "name = \"{RESOURCE}\"\n\n[net]\nprotocol = \"C\"\nshared-secret-file = \"{}\"\n\
          timeout = \"{}ms\"\nconnect-int = \"{interval_ms}ms\"\nping-int = \"{interval_ms}ms\"\n\
-         ping-timeout = \"{ping_ms}ms\"\n\n[disk]\non-io-error = \"detach\"\n\n{sync}{}",
+         ping-timeout = \"{ping_ms}ms\"\n{}\n[disk]\non-io-error = \"detach\"\n\n{sync}{}",
         secret.display(),
         options.timeout_ms,
+        options.net.iter().map(|line| format!("{line}\n")).collect::<String>(),
         tables.concat()
     )
 }
