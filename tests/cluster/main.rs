@@ -18,6 +18,7 @@ mod hanging_peer;
 mod initial_sync;
 mod large_device;
 mod link_cut;
+mod metadata_damage;
 mod primary_killed;
 mod primary_lost;
 mod promotion_race;
