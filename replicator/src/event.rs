@@ -49,7 +49,7 @@ pub enum ClientOp {
         /// Durable on both disks before the answer (D3).
         fua: bool,
     },
-    /// Make `range` read as zeroes (at most `ZERO_PIECE_BYTES_MAX`).
+    /// Make `range` read as zeroes. Of any size: the engine executes it in pieces (D1).
     Zero {
         /// What to zero.
         range: ByteRange,
@@ -58,8 +58,8 @@ pub enum ClientOp {
         /// The client allows the space to be given back.
         may_unmap: bool,
     },
-    /// The client does not need `range` any more (at most `ZERO_PIECE_BYTES_MAX`). Zeroing where
-    /// that is cheap on both disks, else nothing (D11).
+    /// The client does not need `range` any more, which may be of any size. Zeroing where that is
+    /// cheap on both disks, else nothing (D11).
     Trim {
         /// What to forget.
         range: ByteRange,

@@ -293,6 +293,29 @@ pub enum Message {
         /// What the target cannot see.
         load: SourceLoad,
     },
+    /// Target to source: all that is left you could not read; this resync is over, without a grant
+    /// (D9).
+    SyncIncomplete {
+        /// How many blocks are left.
+        blocks: u64,
+    },
+    /// I want to give my data up; will you be the source? (`invalidate`)
+    InvalidateOffer,
+    /// Give your data up; I am the source (`invalidate-remote`, and yes to an offer).
+    InvalidateAsk,
+    /// They are given up, durably: begin. Or no, to either of the two.
+    SyncAsk {
+        /// None: they are given up.
+        refusal: Option<String>,
+    },
+    /// Both replicas were just created, and the operator says that they are equal: take this
+    /// generation (`new-current-uuid --clear-bitmap`).
+    NewGeneration {
+        /// What the current identifier becomes on both.
+        current: u64,
+    },
+    /// It is durable here.
+    NewGenerationDone,
     /// Hold the resync, or do not on my account any more (`pause-sync`).
     SyncPause {
         /// Hold it.

@@ -38,6 +38,10 @@ mutations! {
     SkipLogWrite: "D1: a cold extent counts as hot at once";
     EqualClearsAtOnce: "D7: blocks that a comparison found equal are cleared without a flush";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
+    GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
+    IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";
+    NoHardLimit: "D4: writes go on however much is unflushed";
+    ZeroLargerThanLog: "D1: a zeroing that spans more extents than a quarter of the log is not cut";
     SkipRotation: "G2: no new generation before an answer alone";
     AnswerBeforeTakeOver: "D10: clients are answered before the peer has taken over";
     HandOverWithoutGeneration: "D10, G2: the peer goes on on the generation of the lost disk";

@@ -87,6 +87,9 @@ pub struct Status {
     pub out_of_sync_blocks: u64,
     /// The running resync.
     pub sync: Option<SyncProgress>,
+    /// Blocks that the source of the last resync could not read, so that its target stays
+    /// Inconsistent (D9); 0 when it was complete.
+    pub incomplete_blocks: u64,
     /// NBD clients connected.
     pub clients: u32,
     /// Requests of clients that are open.

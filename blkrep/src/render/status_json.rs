@@ -118,6 +118,7 @@ fn extra(status: &Status) -> Value {
             "history": status.generations.history.map(hex),
         },
         "sync": status.sync.as_ref().map(sync_details),
+        "incomplete-blocks": status.incomplete_blocks,
         "counters": {
             "client-written-bytes": counters.client_written_bytes,
             "client-read-bytes": counters.client_read_bytes,

@@ -1,6 +1,8 @@
 //! The status for people, in the form of `drbdadm status` (drbd-facts 6.5).
 
+use super::amounts::size;
 use super::progress::{bar, done_percent_100ths};
+use metadata::units::BLOCK_BYTES;
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use replicator::status::Status;
 use std::fmt::Write as _;
@@ -58,6 +60,14 @@ pub fn status_text(status: &Status, canvas: Canvas) -> String {
     }
     if let (Some(sync), Canvas::Terminal { colours: _ }) = (&status.sync, canvas) {
         line(format!("    {}", bar(sync)));
+    }
+    if status.incomplete_blocks > 0 {
+        let words = format!(
+            "resync incomplete: {} cannot be read at the source; mend its disk, then run 'blkrep disconnect' \
+             and 'blkrep connect'",
+            size(status.incomplete_blocks * BLOCK_BYTES)
+        );
+        line(format!("    {}", paint(&words, Tone::Bad)));
     }
     if let Some(refusal) = &status.refusal {
         line(format!("    {}", paint(&format!("refused: {refusal}"), Tone::Bad)));
@@ -165,6 +175,13 @@ mod tests {
             plain(&quiet()),
             "r0 role:Primary\n  disk:UpToDate\n  bob role:Secondary\n    peer-disk:UpToDate\n\n"
         );
+    }
+
+    #[test]
+    fn an_incomplete_resync_says_so_and_what_to_do() {
+        let status = Status { sync: None, incomplete_blocks: 2, ..sample_status() };
+        let text = status_text(&status, Canvas::Plain);
+        assert!(text.contains("resync incomplete: 8.0 KiB cannot be read"), "{text}");
     }
 
     #[test]

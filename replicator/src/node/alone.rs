@@ -19,15 +19,6 @@ impl Node {
         self.follow.cancel(blocks);
     }
 
-    /// The peer knows of a difference that this node cannot know of (D17).
-    pub(super) fn out_of_sync_received(&mut self, blocks: BlockRange) {
-        if blocks.end() > self.replica.attached().map_or(u64::MAX, |disk| disk.bitmap.blocks()) {
-            self.drop_session("an out-of-sync notice lies past the end of the device");
-            return;
-        }
-        self.mark_out_of_sync(blocks);
-    }
-
     /// The peer's disk does not get our writes any more. Everything that it may have lost becomes
     /// out of sync: what it has not acknowledged, and what it has acknowledged and not flushed
     /// (D4).

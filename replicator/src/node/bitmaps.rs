@@ -5,9 +5,11 @@ use super::peer::{Plan, Stage, With};
 use super::persist::Then;
 use super::route::AfterFlush;
 use super::verdict::is_full;
+use crate::event::Handler;
 use crate::generation::{End, begin_sync};
-use crate::ids::LinkId;
-use crate::message::Message;
+use crate::ids::{HandlerId, LinkId};
+use crate::message::{Message, RefusalCode, RefusalMessage};
+use crate::mutation::Mutation;
 use crate::settings::ChecksumUse;
 use crate::wire::BITMAP_RUNS_BYTES_MAX;
 use metadata::generations::same_generation;
@@ -138,11 +140,11 @@ impl Node {
         if !self.is_session(link) {
             return;
         }
-        let Some(session) = &self.peer.session else { return };
-        let Stage::Starting { with, end: End::Source } = &session.stage else { return };
-        let with = with.clone();
+        if self.starts_as_source().is_none() {
+            return;
+        }
         self.give_log_back();
-        let peer_current = with.data.map_or(0, |data| data.generations.current);
+        let Some(peer_current) = self.starts_as_source() else { return };
         let drawn = self.entropy.generation();
         self.persist_superblock(
             |superblock| {
@@ -155,6 +157,43 @@ impl Node {
             },
             Some(Then::SourceReady(link)),
         );
+    }
+
+    /// This node is about to be the source, in a handshake or on a finished one (`invalidate`); the
+    /// result is the peer's current identifier.
+    fn starts_as_source(&self) -> Option<u64> {
+        match &self.peer.session.as_ref()?.stage {
+            Stage::Starting { with, end: End::Source } => {
+                Some(with.data.map_or(0, |data| data.generations.current))
+            }
+            Stage::Connected(_) if self.invalidation.begins == Some(End::Source) => {
+                self.replica.attached().map(|disk| disk.superblock.generations.current)
+            }
+            Stage::Parameters
+            | Stage::Settled { .. }
+            | Stage::Data { .. }
+            | Stage::Bitmaps { .. }
+            | Stage::Starting { .. }
+            | Stage::Settling { .. }
+            | Stage::Connected(_) => None,
+        }
+    }
+
+    /// The same as target.
+    fn starts_as_target(&self) -> bool {
+        match self.peer.session.as_ref().map(|session| &session.stage) {
+            Some(Stage::Starting { end: End::Target, .. }) => true,
+            Some(Stage::Connected(_)) => self.invalidation.begins == Some(End::Target),
+            None
+            | Some(
+                Stage::Parameters
+                | Stage::Settled { .. }
+                | Stage::Data { .. }
+                | Stage::Bitmaps { .. }
+                | Stage::Starting { .. }
+                | Stage::Settling { .. },
+            ) => false,
+        }
     }
 
     pub(super) fn source_ready(&mut self, link: LinkId) {
@@ -171,10 +210,38 @@ impl Node {
     pub(super) fn sync_start_received(&mut self, sync_generation: u64) {
         let Some(session) = &self.peer.session else { return };
         let link = session.link;
-        if !matches!(session.stage, Stage::Starting { end: End::Target, .. }) {
+        if !self.starts_as_target() {
             self.drop_session("the start of a resync came out of turn");
             return;
         }
+        self.hold.sync_generation = sync_generation;
+        self.hold.before = self.run_handler(Handler::BeforeResyncTarget);
+        if self.hold.before.is_none() {
+            self.become_target(link);
+        }
+    }
+
+    /// The `before-resync-target` handler has ended. Anything but success: no resync, and no
+    /// connection until somebody has looked (drbd-facts 1.7).
+    pub(super) fn before_target_done(&mut self, id: HandlerId, exit: Option<i32>) {
+        // Of a connection that is over: the next one runs it again.
+        let Some(_) = self.hold.before.take_if(|waits| *waits == id) else { return };
+        let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
+        if exit == Some(0) || self.breaks(Mutation::IgnoreBeforeTarget) {
+            self.become_target(link);
+            return;
+        }
+        let me = self.settings.my_name();
+        let ended = exit.map_or_else(|| "did not end".into(), |code| format!("returned {code}"));
+        let text = format!(
+            "the before-resync-target handler of {me} {ended}, dropping connection; mend what it checks, \
+             then run 'blkrep connect' on {me}"
+        );
+        self.refuse_session(RefusalMessage { code: RefusalCode::StandAlone, text });
+    }
+
+    fn become_target(&mut self, link: LinkId) {
+        let sync_generation = self.hold.sync_generation;
         let old = self.replica.state();
         self.persist_superblock(
             |superblock| {
@@ -194,22 +261,33 @@ impl Node {
         if !self.is_session(link) {
             return;
         }
+        let again = self.peer.is_connected();
+        let old = self.replication();
         self.send(Message::SyncStarted);
         // Used: what was given up is durably the peer's to overwrite.
         self.peer.discard_my_data = false;
         self.sync_target_begin();
+        self.invalidation_began();
         self.finish_handshake("a resync begins");
+        if again {
+            self.replication_changed(old, "a resync begins");
+        }
         self.sync_pump();
     }
 
     pub(super) fn sync_started_received(&mut self) {
-        let Some(session) = &self.peer.session else { return };
-        if !matches!(session.stage, Stage::Starting { end: End::Source, .. }) {
+        if self.starts_as_source().is_none() {
             self.drop_session("the confirmation of a resync came out of turn");
             return;
         }
         self.persist_superblock(|superblock| superblock.flags.peer_may_hold_current = false, None);
+        let again = self.peer.is_connected();
+        let old = self.replication();
         self.sync_source_begin();
+        self.invalidation_began();
         self.finish_handshake("a resync begins");
+        if again {
+            self.replication_changed(old, "a resync begins");
+        }
     }
 }

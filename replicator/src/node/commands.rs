@@ -65,18 +65,16 @@ impl Node {
             Command::Secondary => self.demote(id),
             Command::Attach => self.attach_asked(id),
             Command::Detach { force } => self.detach(id, force),
-            Command::Invalidate
-            | Command::InvalidateRemote
-            | Command::Outdate
-            | Command::SuspendIo
-            | Command::ResumeIo
-            | Command::NewCurrentUuid { .. } => {
+            Command::Outdate | Command::SuspendIo | Command::ResumeIo => {
                 self.answer(id, Err(state("this release cannot do that".into())));
             }
             Command::PauseSync | Command::ResumeSync => {
                 let result = self.sync_hold_asked(command == Command::PauseSync);
                 self.answer(id, result);
             }
+            Command::Invalidate => self.invalidate(id),
+            Command::InvalidateRemote => self.invalidate_remote(id),
+            Command::NewCurrentUuid { clear_bitmap } => self.new_generation(id, clear_bitmap),
             Command::Down => self.leave(id),
             Command::Status => {
                 let answer = Answer::Status(Box::new(self.status(self.now)));
@@ -178,6 +176,12 @@ impl Node {
             }
             (Message::SyncEqual { number, load }, None) => self.sync_equal_received(number, load),
             (Message::SyncPause { paused }, None) => self.sync_pause_received(paused),
+            (Message::SyncIncomplete { blocks }, None) => self.incomplete_received(blocks),
+            (Message::InvalidateOffer, None) => self.invalidate_offer_received(),
+            (Message::InvalidateAsk, None) => self.invalidate_ask_received(),
+            (Message::SyncAsk { refusal }, None) => self.sync_ask_received(refusal),
+            (Message::NewGeneration { current }, None) => self.new_generation_received(current),
+            (Message::NewGenerationDone, None) => self.new_generation_done_received(),
             (Message::SyncUnreadable { number }, None) => self.sync_unreadable_received(number),
             (Message::SyncWritten { number }, None) => self.sync_written_received(number),
             (Message::SyncNoneLeft, None) => self.none_left_received(),
@@ -215,6 +219,7 @@ impl Node {
             return;
         }
         if had_data && !self.peer.has_disk() {
+            self.invalidation_ends();
             let old = self.replication();
             self.sync_stop();
             self.far_reads_lose_peer();

@@ -77,6 +77,8 @@ impl Node {
         self.wish(Output::CloseDisk);
         self.disk_open = true;
         self.sync_stop();
+        self.invalidation_ends();
+        self.by_hand_interrupted();
         self.unflushed = BlockSet::default();
         self.pairs.forget_unflushed();
         self.timers.stop(Timer::Flush);

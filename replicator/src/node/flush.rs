@@ -10,6 +10,7 @@ use crate::block_set::BlockSet;
 use crate::event::{IoOutcome, Output};
 use crate::ids::{Moment, RequestId};
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::state::DiskState;
 use crate::timers::Timer;
 use metadata::units::{BLOCK_BYTES, BlockRange};
@@ -20,6 +21,8 @@ use std::time::Duration;
 const UNFLUSHED_BLOCKS_MAX: u64 = (64 << 20) / BLOCK_BYTES;
 /// Written and not flushed: so long starts a pair unasked (D4).
 const UNFLUSHED_AGE_MAX: Duration = Duration::from_secs(5);
+/// So many times the limits makes writes wait.
+const HARD: u32 = 4;
 /// Resynced and not flushed: so long starts a pair unasked (D7).
 const SYNC_WINDOW_AGE_MAX: Duration = Duration::from_secs(1);
 /// Pairs under way at once; further flushes share the next one.
@@ -71,6 +74,11 @@ impl Pairs {
     /// True when an extent has blocks that a pair under way will make durable.
     pub(super) fn seals_extent(&self, extent: u64) -> bool {
         self.open.iter().any(|pair| pair.unflushed.has_extent(extent))
+    }
+
+    /// Blocks that pairs under way will make durable.
+    fn sealed_blocks(&self) -> u64 {
+        self.open.iter().map(|pair| pair.unflushed.count()).sum()
     }
 
     pub(super) fn sealed_runs(&self) -> Vec<BlockRange> {
@@ -351,6 +359,17 @@ impl Node {
         } else {
             self.timers.set_once(Timer::Flush, first.after(UNFLUSHED_AGE_MAX));
         }
+    }
+
+    /// Four times what starts a pair is unflushed, in blocks or in time: new writes wait for the
+    /// pair, so that a loss never marks more (D4, R29). One pair ends within `ko-count` timeouts.
+    pub(super) fn must_flush_first(&self) -> bool {
+        let blocks = self.unflushed.count() + self.pairs.sealed_blocks();
+        let slow = self.pairs.open.front().is_some_and(|pair| {
+            !pair.unflushed.is_empty() && self.now.since(pair.sent) >= UNFLUSHED_AGE_MAX * HARD
+        });
+        (blocks >= UNFLUSHED_BLOCKS_MAX * u64::from(HARD) || slow)
+            && !self.breaks(Mutation::NoHardLimit)
     }
 
     /// The target has written these blocks: they are in sync once both have flushed.

@@ -35,6 +35,7 @@ impl Node {
             None => self.notice(Level::Error, format!("handler {name} did not end by itself")),
         }
         match handler {
+            Handler::BeforeResyncTarget => self.before_target_done(id, exit),
             Handler::FencePeer
             | Handler::UnfencePeer
             | Handler::SplitBrain
@@ -43,7 +44,6 @@ impl Node {
             | Handler::PriLostAfterSb
             | Handler::PriOnInconDegr
             | Handler::LocalIoError
-            | Handler::BeforeResyncTarget
             | Handler::AfterResyncTarget
             | Handler::OutOfSync => {}
         }

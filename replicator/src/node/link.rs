@@ -294,6 +294,8 @@ impl Node {
         self.peer.session = None;
         self.sync_stop();
         self.far_data_disconnected();
+        self.invalidation_ends();
+        self.by_hand_interrupted();
         if had_data {
             self.peer_data_lost();
         }

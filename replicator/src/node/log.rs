@@ -60,8 +60,9 @@ impl Node {
         if self.breaks(Mutation::SkipLogWrite) {
             return true;
         }
+        let may_go = !self.must_flush_first();
         let Some(disk) = self.replica.writable() else { return true };
-        if self.writes.log_queue.wanting.is_empty() && disk.log.touch(first, last) {
+        if may_go && self.writes.log_queue.wanting.is_empty() && disk.log.touch(first, last) {
             return true;
         }
         self.writes.log_queue.wanting.push_back((user, range));
@@ -85,6 +86,10 @@ impl Node {
     /// transaction.
     pub(super) fn log_pump(&mut self) {
         while let Some((user, range)) = self.writes.log_queue.wanting.front().copied() {
+            if self.must_flush_first() {
+                self.flush_unasked();
+                break;
+            }
             let (first, last) = extents_of(range);
             let (unflushed, pairs) = (&self.unflushed, &self.pairs);
             let may_leave = |extent: u32| !holds(unflushed, pairs, extent);

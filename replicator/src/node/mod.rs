@@ -19,12 +19,16 @@ mod follow;
 mod greet;
 mod guest;
 mod handlers;
+mod invalidate;
 mod leave;
 mod link;
 mod log;
+mod new_generation;
+mod notice;
 mod peer;
 mod persist;
 mod picture;
+mod pieces;
 mod progress;
 mod promote;
 mod read;
@@ -59,8 +63,10 @@ use flush::Pairs;
 use follow::Follow;
 use guest::Guest;
 use handlers::Handlers;
+use invalidate::Invalidation;
 use peer::Peer;
 use persist::Persist;
+use pieces::Pieces;
 use promote::RoleChange;
 use read::ClientRead;
 use replica::Replica;
@@ -124,6 +130,12 @@ pub struct Node {
     hold: Hold,
     /// Bits that fall when the arbiter says so.
     follow: Follow,
+    invalidation: Invalidation,
+    /// `new-current-uuid` and the generation that the peer takes first; 0 when there is none.
+    by_hand: Option<(CommandId, u64)>,
+    /// Found out of sync, and the peer is not told yet (D17).
+    notices: BlockSet,
+    pieces: Pieces,
     sync_buffers: Vec<crate::ids::BufferId>,
     handlers: Handlers,
     counters: Counters,
@@ -171,6 +183,10 @@ impl Node {
             sync: Sync::Idle,
             hold: Hold::default(),
             follow: Follow::default(),
+            invalidation: Invalidation::default(),
+            by_hand: None,
+            notices: BlockSet::default(),
+            pieces: Pieces::default(),
             sync_buffers: Vec::new(),
             handlers: Handlers::default(),
             counters: Counters::default(),
@@ -233,6 +249,7 @@ impl Node {
             self.timer_due(timer);
         }
         self.run_durable();
+        self.notices_send();
     }
 
     /// The next wish, in the order in which they must be carried out.
@@ -259,7 +276,7 @@ impl Node {
     }
 
     fn wish(&mut self, output: Output) {
-        self.out.push_back(output);
+        self.out.extend(self.pieces.filter(output));
     }
 
     fn io(&mut self, purpose: Purpose) -> IoId {

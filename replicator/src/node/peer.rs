@@ -142,6 +142,8 @@ pub(super) struct Connected {
     pub(super) logical_block_bytes: u32,
     /// It asked to become Primary and was given consent; until it says that it is.
     pub(super) promoting: bool,
+    /// Its replica was just created when the handshake ended.
+    pub(super) just_created: bool,
 }
 
 impl Peer {

@@ -48,6 +48,12 @@ pub(super) enum Then {
     TookOver(LinkId),
     /// The marks of a detach under a running node.
     Detached,
+    /// The bits and the mark of `invalidate`.
+    GivenUp(LinkId),
+    /// The generation of `new-current-uuid`.
+    ByHand,
+    /// The generation of two replicas that were declared equal.
+    Declared(LinkId),
     /// The bitmap and the mark of a clean detach.
     Left,
 }
@@ -182,6 +188,9 @@ impl Node {
                 Then::Degraded => self.degraded_mark_durable(),
                 Then::TookOver(link) => self.took_over(link),
                 Then::Detached => self.detached(),
+                Then::GivenUp(link) => self.given_up(link),
+                Then::ByHand => self.by_hand_durable(),
+                Then::Declared(link) => self.declared(link),
                 Then::Left => self.left(),
             }
         }

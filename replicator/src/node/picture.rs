@@ -28,6 +28,7 @@ impl Node {
             size_bytes: disk.map_or(0, super::replica::Attached::size_bytes),
             out_of_sync_blocks: self.out_of_sync_blocks(),
             sync: self.sync_progress(now),
+            incomplete_blocks: self.hold.incomplete,
             clients: self.clients,
             requests_open: count(self.writes.open_count()) + self.reads_open,
             writes_unacked: count(self.writes.unacked_count()),

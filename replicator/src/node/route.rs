@@ -62,6 +62,8 @@ pub(super) enum AfterFlush {
     SoleCopy,
     /// The detach under a running node.
     Detach,
+    /// `new-current-uuid`.
+    ByHand,
     /// The clean detach.
     Leave,
 }
@@ -128,6 +130,7 @@ impl Node {
             AfterFlush::TakeOver { link, current } => self.take_over_flushed(link, current),
             AfterFlush::SoleCopy => self.sole_flushed(),
             AfterFlush::Detach => self.detach_flushed(),
+            AfterFlush::ByHand => self.by_hand_flushed(),
             AfterFlush::Leave => self.leave_flushed(),
         }
     }

@@ -3,10 +3,11 @@
 use super::persist::Then;
 use super::route::AfterFlush;
 use super::{Node, Sync};
-use crate::event::{Event, Level};
+use crate::event::{Event, Handler, Level};
 use crate::generation::retire_bitmap;
 use crate::ids::LinkId;
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::state::{DiskState, ReplicationState};
 use metadata::generations::Generations;
 
@@ -34,13 +35,53 @@ impl Node {
         };
         let Some(session) = &self.peer.session else { return };
         let link = session.link;
-        let left = self.replica.attached().map_or(0, |disk| disk.bitmap.count());
-        if left > 0 {
-            self.send(Message::SyncNotYet);
-            self.send_bitmap();
-            return;
+        if self.has_bits() {
+            self.sync_not_yet();
+        } else {
+            self.grant_prepare(link);
         }
-        self.grant_prepare(link);
+    }
+
+    /// The end of a resync is in sight only where no bit is set.
+    fn has_bits(&self) -> bool {
+        let bits = self.replica.attached().map_or(0, |disk| disk.bitmap.count());
+        bits > 0 && !self.breaks(Mutation::GrantDespiteBits)
+    }
+
+    fn sync_not_yet(&mut self) {
+        self.send(Message::SyncNotYet);
+        self.send_bitmap();
+    }
+
+    /// Target: all that is left cannot be read at the source. The resync ends without a grant; the
+    /// next handshake tries again (D9).
+    pub(super) fn sync_incomplete(&mut self, blocks: u64) {
+        self.send(Message::SyncIncomplete { blocks });
+        self.incomplete_ends(blocks);
+    }
+
+    /// Source: the same, as the target says.
+    pub(super) fn incomplete_received(&mut self, blocks: u64) {
+        if matches!(self.sync, Sync::Source(_)) {
+            self.incomplete_ends(blocks);
+        } else {
+            self.drop_session("the end of a resync came out of turn");
+        }
+    }
+
+    fn incomplete_ends(&mut self, blocks: u64) {
+        let old = self.replication();
+        self.sync_stop();
+        self.hold.incomplete = blocks;
+        self.notice(
+            Level::Error,
+            format!(
+                "the resync is incomplete: {blocks} blocks of 4 KiB cannot be read at the source, and the \
+                 target stays Inconsistent; mend the source's disk, then run 'blkrep disconnect' and \
+                 'blkrep connect' to try again"
+            ),
+        );
+        self.replication_changed(old, "the resync is incomplete");
     }
 
     /// G2, G5: from now on the target may hold the current generation, and is not outdated any
@@ -67,6 +108,11 @@ impl Node {
             return;
         }
         let generations = disk.superblock.generations;
+        if self.has_bits() {
+            // Set while the mark was on its way (D17).
+            self.sync_not_yet();
+            return;
+        }
         self.send(Message::SyncGrant { generations });
     }
 
@@ -76,6 +122,11 @@ impl Node {
         let link = session.link;
         if !self.is_sync_target() {
             self.drop_session("the grant of a resync came out of turn");
+            return;
+        }
+        if self.has_bits() {
+            // Set since the report (D17): the grant is void, and there will be another report.
+            self.sync_goes_on();
             return;
         }
         let old = self.replica.state();
@@ -107,6 +158,7 @@ impl Node {
         self.send(Message::SyncConfirm);
         self.send_state();
         self.sync_over();
+        self.run_handler(Handler::AfterResyncTarget);
     }
 
     /// Source: both have the same data.
@@ -139,6 +191,7 @@ impl Node {
         };
         self.sync_stop();
         self.progress_complete();
+        self.hold.incomplete = 0;
         self.notice(Level::Info, summary);
         self.replication_changed(old, "the resync is complete");
     }

@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::{Node, Sync};
 use crate::event::{Refusal, RefusalClass};
 use crate::generation::End;
+use crate::ids::HandlerId;
 use crate::message::Message;
 
 /// Lives through connections.
@@ -18,6 +19,12 @@ pub(super) struct Hold {
     interrupted: Option<(End, Progress)>,
     /// The next resync compares before it copies (D8).
     pub(super) compares: bool,
+    /// What the source says that the target's identifier becomes.
+    pub(super) sync_generation: u64,
+    /// The `before-resync-target` handler that the resync waits for.
+    pub(super) before: Option<HandlerId>,
+    /// Blocks that the source of the last resync could not read (D9); 0: it was complete.
+    pub(super) incomplete: u64,
 }
 
 impl Node {

@@ -282,6 +282,8 @@ impl Node {
                 );
                 self.send(Message::SyncUnreadable { number });
                 source_forget(&mut self.sync, number);
+                // Whatever clear is on its way here or there is void.
+                self.found_out_of_sync(range.blocks_touched());
                 self.sync_source_done_with(range);
             }
         }

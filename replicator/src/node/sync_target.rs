@@ -228,6 +228,7 @@ impl Node {
     /// start.
     fn sync_pass_over(&mut self) {
         let clearing_blocks = self.clearing_blocks();
+        let breaks = self.breaks(Mutation::GrantDespiteBits);
         let Sync::Target(target) = &mut self.sync else { return };
         if !target.wanted.is_empty() {
             return;
@@ -240,12 +241,15 @@ impl Node {
             return;
         }
         let left = self.replica.attached().map_or(0, |disk| disk.bitmap.count());
-        if left > target.unreadable.count() {
+        let unreadable = target.unreadable.count();
+        if left > unreadable {
             target.cursor_block = 0;
             self.sync_pump();
-        } else if left == 0 {
+        } else if unreadable == 0 || breaks {
             target.reported = true;
             self.sync_none_left();
+        } else {
+            self.sync_incomplete(unreadable);
         }
     }
 

@@ -49,6 +49,7 @@ impl Node {
         // Primary that yields is one no more.
         if self.generation_pending
             || self.peer.yields
+            || self.by_hand_changes()
             || matches!(self.role_change, RoleChange::Marking { .. })
         {
             return;
@@ -258,6 +259,7 @@ impl Node {
             },
             logical_block_bytes: with.parameters.logical_block_bytes,
             promoting: false,
+            just_created: data.generations.is_just_created(),
         });
         self.peer.refusal = None;
         self.peer.split_brain = false;

@@ -133,11 +133,15 @@ impl Node {
             ClientOp::Zero { range, fua, may_unmap } => {
                 self.counters.client_writes += 1;
                 self.counters.client_written_bytes += range.bytes();
-                self.write_begin(request, range, Body::Zero { may_unmap }, fua);
+                for (request, range) in self.pieces_of(request, range) {
+                    self.write_begin(request, range, Body::Zero { may_unmap }, fua);
+                }
             }
             ClientOp::Trim { range, fua } => {
                 if self.trim_is_cheap() {
-                    self.write_begin(request, range, Body::Zero { may_unmap: true }, fua);
+                    for (request, range) in self.pieces_of(request, range) {
+                        self.write_begin(request, range, Body::Zero { may_unmap: true }, fua);
+                    }
                 } else if fua {
                     self.client_flush(request);
                 } else {

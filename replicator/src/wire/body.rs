@@ -23,7 +23,7 @@ pub(super) const SYNC_REQUEST_BYTES: usize = 8 + RANGE_BYTES + 1;
 pub(super) const SYNC_COMPARE_BYTES: usize = SYNC_REQUEST_BYTES + DIGEST_BYTES;
 /// Exact length of a `SyncData` body: number, range, two flags of load.
 pub(super) const SYNC_DATA_BYTES: usize = 8 + RANGE_BYTES + 2;
-/// Longest `PromoteAnswer` body: refused, and a text of full length.
+/// Longest `PromoteAnswer` or `SyncAsk` body: refused, and a text of full length.
 pub(super) const PROMOTE_ANSWER_BYTES_MAX: usize = 2 + TEXT_BYTES_MAX;
 /// Bytes of a generation tuple: current, bitmap, two of history.
 pub(super) const GENERATIONS_BYTES: usize = 4 * 8;
@@ -51,6 +51,14 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::PromoteAnswer => {
             Message::PromoteAnswer { refusal: if r.flag()? { Some(r.text()?) } else { None } }
         }
+        Kind::SyncAsk => {
+            Message::SyncAsk { refusal: if r.flag()? { Some(r.text()?) } else { None } }
+        }
+        Kind::SyncIncomplete => Message::SyncIncomplete { blocks: r.u64()? },
+        Kind::InvalidateOffer => Message::InvalidateOffer,
+        Kind::InvalidateAsk => Message::InvalidateAsk,
+        Kind::NewGeneration => Message::NewGeneration { current: r.u64()? },
+        Kind::NewGenerationDone => Message::NewGenerationDone,
         Kind::Write => {
             let number = r.u64()?;
             Message::Write { number, range: r.data_range(data_bytes)?, fua: r.flag()? }
@@ -123,7 +131,9 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
             w.u8(role.code());
             w.u8(disk.code());
         }
-        Message::PromoteAnswer { refusal } => {
+        Message::SyncIncomplete { blocks } => w.u64(*blocks),
+        Message::NewGeneration { current } => w.u64(*current),
+        Message::PromoteAnswer { refusal } | Message::SyncAsk { refusal } => {
             w.flag(refusal.is_some());
             if let Some(text) = refusal {
                 w.explanation(text);
@@ -187,6 +197,9 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         Message::SyncGrant { generations } => put_generations(*generations, w),
         Message::Durable { sequences } => handshake::put_sequences(*sequences, w),
         Message::SyncStarted
+        | Message::InvalidateOffer
+        | Message::InvalidateAsk
+        | Message::NewGenerationDone
         | Message::PromoteAsk
         | Message::SyncNoneLeft
         | Message::SyncNotYet

@@ -113,6 +113,12 @@ kinds! {
     SyncCompare = 40, body body::SYNC_COMPARE_BYTES, body::SYNC_COMPARE_BYTES, data 0;
     SyncEqual = 41, body 10, 10, data 0;
     SyncPause = 42, body 1, 1, data 0;
+    SyncIncomplete = 43, body 8, 8, data 0;
+    InvalidateOffer = 44, body 0, 0, data 0;
+    InvalidateAsk = 45, body 0, 0, data 0;
+    SyncAsk = 46, body 1, body::PROMOTE_ANSWER_BYTES_MAX, data 0;
+    NewGeneration = 47, body 8, 8, data 0;
+    NewGenerationDone = 49, body 0, 0, data 0;
     Durable = 48, body 16, 16, data 0;
 }
 

@@ -151,6 +151,15 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
         Kind::SyncEqual => {
             vec![Message::SyncEqual { number, load: SourceLoad { application: true, disk: false } }]
         }
+        Kind::SyncIncomplete => vec![Message::SyncIncomplete { blocks: number }],
+        Kind::InvalidateOffer => vec![Message::InvalidateOffer],
+        Kind::InvalidateAsk => vec![Message::InvalidateAsk],
+        Kind::SyncAsk => vec![
+            Message::SyncAsk { refusal: None },
+            Message::SyncAsk { refusal: Some("I am Primary".to_owned()) },
+        ],
+        Kind::NewGeneration => vec![Message::NewGeneration { current: number }],
+        Kind::NewGenerationDone => vec![Message::NewGenerationDone],
         Kind::SyncPause => vec![Message::SyncPause { paused: true }],
         Kind::SyncUnreadable => vec![Message::SyncUnreadable { number }],
         Kind::SyncWritten => vec![Message::SyncWritten { number }],

@@ -139,7 +139,7 @@ impl World {
         self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
     }
 
-    fn client_zeroes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
+    pub(crate) fn client_zeroes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
         let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
         let op =
             ClientOp::Zero { range: self.profile.geometry.bytes_of(&sectors), fua, may_unmap: fua };

@@ -90,6 +90,11 @@ impl DataDisk {
             .is_some_and(|flight| matches!(flight.work, Work::Write { .. } | Work::Flush { .. }))
     }
 
+    /// True when the ticket is a flush under way.
+    pub(crate) fn is_flush(&self, ticket: u64) -> bool {
+        self.in_flight.get(&ticket).is_some_and(|flight| matches!(flight.work, Work::Flush { .. }))
+    }
+
     /// Ends an I/O and applies its effect; none when a power cut has ended it already.
     pub(crate) fn complete(&mut self, ticket: u64) -> Option<Flight> {
         let flight = self.in_flight.remove(&ticket)?;

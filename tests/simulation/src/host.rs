@@ -2,10 +2,13 @@
 
 use crate::buffers::Buffers;
 use crate::client::Client;
-use crate::disk::DataDisk;
+use crate::disk::{DataDisk, Work};
+use crate::geometry::Geometry;
 use crate::metadata_disk::MetadataDisk;
+use replicator::event::Handler;
 use replicator::node::Node;
 use replicator::status::Status;
+use std::collections::BTreeSet;
 
 /// A machine.
 #[derive(Debug)]
@@ -29,6 +32,14 @@ pub(crate) struct Host {
     pub(crate) must_create: bool,
     /// Data writes under way do not end before this is taken back.
     pub(crate) writes_stuck: bool,
+    /// Data flushes under way do not end before this is taken back.
+    pub(crate) flushes_stuck: bool,
+    /// Reads of these sectors fail, until they are written.
+    pub(crate) unreadable: BTreeSet<usize>,
+    /// How its handlers end.
+    pub(crate) handler_exit: Option<i32>,
+    /// The handlers that were run, in order.
+    pub(crate) handlers_run: Vec<Handler>,
     /// Counts the power cuts.
     pub(crate) power_cuts: u64,
     /// Counts the changes of the connection's state.
@@ -52,6 +63,10 @@ impl Host {
             starting: false,
             must_create: false,
             writes_stuck: false,
+            flushes_stuck: false,
+            unreadable: BTreeSet::new(),
+            handler_exit: Some(0),
+            handlers_run: Vec::new(),
             power_cuts: 0,
             connection_changes: 0,
             status: None,
@@ -61,6 +76,21 @@ impl Host {
     /// The process of that number still runs.
     pub(crate) fn runs(&self, incarnation: u64) -> bool {
         self.node.is_some() && self.incarnation == incarnation
+    }
+
+    /// Reads of bad sectors fail; whatever is written is good again.
+    pub(crate) fn read_fails(&mut self, geometry: &Geometry, work: &Work) -> bool {
+        match work {
+            Work::Read { range, .. } | Work::Digest { range, .. } => {
+                self.unreadable.range(geometry.real(*range)).next().is_some()
+            }
+            Work::Write { first_sector, stamps, .. } => {
+                self.unreadable
+                    .retain(|bad| !(*first_sector..first_sector + stamps.len()).contains(bad));
+                false
+            }
+            Work::Flush { .. } => false,
+        }
     }
 
     pub(crate) fn boot_id(&self) -> [u8; 16] {

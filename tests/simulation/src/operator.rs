@@ -38,10 +38,14 @@ pub(crate) enum Act {
     ResolveSplitBrain,
     PauseSync,
     ResumeSync,
+    Invalidate,
+    InvalidateRemote,
+    /// Both replicas must be just created; mostly it is refused.
+    NewCurrentUuid,
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 21] = [
+pub(crate) const ACTS: [Act; 24] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -63,10 +67,13 @@ pub(crate) const ACTS: [Act; 21] = [
     Act::ResolveSplitBrain,
     Act::PauseSync,
     Act::ResumeSync,
+    Act::Invalidate,
+    Act::InvalidateRemote,
+    Act::NewCurrentUuid,
 ];
 
 /// Messages whose loss is worth a try: the joints of handshake, resync, flush and promotion.
-const LOSABLE: [Kind; 20] = [
+const LOSABLE: [Kind; 23] = [
     Kind::Parameters,
     Kind::Data,
     Kind::Bitmap,
@@ -87,6 +94,9 @@ const LOSABLE: [Kind; 20] = [
     Kind::SyncCompare,
     Kind::SyncEqual,
     Kind::SyncPause,
+    Kind::InvalidateOffer,
+    Kind::InvalidateAsk,
+    Kind::SyncAsk,
 ];
 
 impl World {
@@ -175,6 +185,15 @@ impl World {
             }
             Act::ResumeSync => {
                 self.command(host, Command::ResumeSync);
+            }
+            Act::Invalidate => {
+                self.command(host, Command::Invalidate);
+            }
+            Act::InvalidateRemote => {
+                self.command(host, Command::InvalidateRemote);
+            }
+            Act::NewCurrentUuid => {
+                self.command(host, Command::NewCurrentUuid { clear_bitmap: false });
             }
         }
     }

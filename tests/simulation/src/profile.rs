@@ -4,8 +4,9 @@
 use crate::geometry::Geometry;
 use crate::metadata_disk::RESOURCE;
 use crate::random::Random;
+use replicator::event::Handler;
 use replicator::ids::NodeIndex;
-use replicator::settings::{ChecksumUse, NetTimers, PeerWindow, Settings, SyncSettings};
+use replicator::settings::{ChecksumUse, Handlers, NetTimers, PeerWindow, Settings, SyncSettings};
 use std::time::Duration;
 
 /// Runs with a device of more extents than the activity log has slots.
@@ -44,6 +45,8 @@ pub struct Profile {
     pub sync_rate_floor: u64,
     /// When a resync compares before it copies, by host.
     pub checksums: [ChecksumUse; 2],
+    /// Which handlers are configured.
+    pub handlers: Handlers,
     /// Data frames of each class that a node can hold.
     pub window_frames: u32,
 }
@@ -75,6 +78,13 @@ impl Profile {
             sync_buffers: random.between(1, 8) as u32,
             sync_rate_max: (random.chance(20) && speeds == 3).then_some(200_000),
             window_frames: random.between(1, 12) as u32,
+            handlers: if random.chance(20) {
+                Handlers::default()
+                    .with(Handler::BeforeResyncTarget)
+                    .with(Handler::AfterResyncTarget)
+            } else {
+                Handlers::default()
+            },
             sync_rate_floor: [0, 50_000, 1 << 20][random.below(3) as usize],
             checksums: [(); 2].map(|()| {
                 [ChecksumUse::AfterCrash, ChecksumUse::Always, ChecksumUse::Never]
@@ -101,6 +111,7 @@ impl Profile {
             sync_buffers: 4,
             sync_rate_max: None,
             window_frames: 8,
+            handlers: Handlers::default(),
             sync_rate_floor: 4 << 20,
             checksums: [ChecksumUse::AfterCrash; 2],
         }
@@ -122,6 +133,7 @@ impl Profile {
             },
             window: PeerWindow { frames: [self.window_frames; 3], bare: self.window_frames },
             sync_buffers: self.sync_buffers,
+            handlers: self.handlers,
             sync: SyncSettings {
                 rate_max: self.sync_rate_max,
                 rate_floor: self.sync_rate_floor,

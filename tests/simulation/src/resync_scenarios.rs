@@ -4,9 +4,10 @@ use crate::geometry::Geometry;
 use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure};
 use crate::world::World;
-use replicator::event::Command;
-use replicator::settings::ChecksumUse;
-use replicator::status::SyncProgress;
+use replicator::event::{Command, Handler};
+use replicator::settings::{ChecksumUse, Handlers};
+use replicator::state::{ConnectionState, DiskState};
+use replicator::status::{Status, SyncProgress};
 use std::ops::Range;
 
 const SECTORS: Range<usize> = 16..24;
@@ -78,4 +79,102 @@ pub(crate) fn a_pause_acts_before_the_grant(stage: Stage) -> Ending {
         ensure(&world, synced, "they never got in sync")?;
     }
     Ok(())
+}
+
+/// mkfs forgets the whole disk at once: more extents than the log has slots.
+pub(crate) fn a_zeroing_larger_than_the_log(stage: Stage) -> Ending {
+    let profile = Profile { geometry: Geometry::wide(20), ..Profile::calm() };
+    let all = 0..profile.geometry.sectors();
+    let mut world = stage.pair_of(1, profile);
+    world.write(0, SECTORS);
+    world.begin_zero(0, all);
+    let answered = world.wait_for_client(0);
+    ensure(&world, answered, "a zeroing of the whole disk never ends")?;
+    let synced = world.gets_in_sync();
+    ensure(&world, synced, "they are not in sync")
+}
+
+/// A flush that does not end: writes go on beside it for a while, not for ever.
+pub(crate) fn the_hard_limit(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(1);
+    let apart = world.cut_and_wait();
+    ensure(&world, apart, "the nodes never noticed the cut")?;
+    world.write(0, SECTORS);
+    world.stick_flushes(0, true);
+    world.write(0, SECTORS);
+    world.run_for(6_000_000);
+    // The pair is under way, and this one is not covered by it.
+    world.write(0, SECTORS);
+    world.run_for(21_000_000);
+    world.begin_write(0, SECTORS);
+    world.run_for(1_000_000);
+    ensure(&world, world.requests_open(0) == 1, "a write did not wait for the flush")?;
+    world.stick_flushes(0, false);
+    let answered = world.wait_for_client(0);
+    ensure(&world, answered, "the write is never answered")?;
+    world.reconnect();
+    let synced = world.gets_in_sync();
+    ensure(&world, synced, "they never got in sync")
+}
+
+fn is(world: &World, host: usize, wanted: impl Fn(&Status) -> bool) -> bool {
+    world.status(host).is_some_and(|status| wanted(&status))
+}
+
+/// A block that the source cannot read: everything else is copied, the end is not granted, and the
+/// next handshake tries again.
+pub(crate) fn an_unreadable_block(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(1);
+    let apart = world.cut_and_wait();
+    ensure(&world, apart, "the nodes never noticed the cut")?;
+    world.write(0, 0..256);
+    world.spoil_sector(0, 77);
+    world.reconnect();
+    let ended = world.run_until(LONG_US, |world| {
+        [0, 1].into_iter().all(|host| is(world, host, |status| status.incomplete_blocks == 1))
+    });
+    ensure(&world, ended, "the resync did not end as incomplete")?;
+    let target = is(&world, 1, |status| {
+        status.disk == DiskState::Inconsistent && status.out_of_sync_blocks == 1
+    });
+    ensure(&world, target, "the target is not Inconsistent, or lacks more than it must")?;
+    // Written anew the sector is good again; the next handshake finds that out.
+    world.write(0, 72..80);
+    let apart = world.cut_and_wait();
+    ensure(&world, apart, "the nodes never noticed the second cut")?;
+    world.reconnect();
+    let synced = world.gets_in_sync();
+    ensure(&world, synced, "they never got in sync")?;
+    let forgotten = is(&world, 0, |status| status.incomplete_blocks == 0);
+    ensure(&world, forgotten, "the incomplete resync is not forgotten")
+}
+
+/// The administrator's snapshot fails: the target's data are not touched.
+pub(crate) fn before_resync_target(stage: Stage) -> Ending {
+    let handlers =
+        Handlers::default().with(Handler::BeforeResyncTarget).with(Handler::AfterResyncTarget);
+    let mut world = stage.pair_of(1, Profile { handlers, ..Profile::calm() });
+    let before = world.write(0, SECTORS);
+    let apart = world.cut_and_wait();
+    ensure(&world, apart, "the nodes never noticed the cut")?;
+    world.handlers_end_with(1, Some(1));
+    world.write(0, SECTORS);
+    world.reconnect();
+    let alone = world.run_until(LONG_US, |world| {
+        is(world, 1, |status| status.connection == ConnectionState::StandAlone)
+    });
+    let untouched = world.sector(1, SECTORS.start) == before
+        && is(&world, 1, |status| status.disk == DiskState::UpToDate);
+    ensure(&world, alone && untouched, "a resync began although its handler forbade it")?;
+    world.run_for(100_000);
+    let told = is(&world, 0, |status| {
+        status.refusal.as_deref().is_some_and(|why| why.contains("before-resync-target"))
+    });
+    ensure(&world, told, "the source does not say why")?;
+    world.handlers_end_with(1, Some(0));
+    world.reconnect();
+    let synced = world.gets_in_sync();
+    ensure(&world, synced, "they never got in sync")?;
+    let last = world.handlers_run(1).last().copied();
+    ensure(&world, last == Some(Handler::AfterResyncTarget), "after-resync-target was not run")
 }

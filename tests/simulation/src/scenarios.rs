@@ -39,6 +39,26 @@ pub const SCENARIOS: &[Scenario] = &[
         catches: &[Mutation::ThrottleAfterGrant],
         play: resync_scenarios::a_pause_acts_before_the_grant,
     },
+    Scenario {
+        name: "f18_a_zeroing_larger_than_the_log_is_executed_in_pieces",
+        catches: &[Mutation::ZeroLargerThanLog],
+        play: resync_scenarios::a_zeroing_larger_than_the_log,
+    },
+    Scenario {
+        name: "r29_much_more_unflushed_than_the_soft_limit_makes_writes_wait",
+        catches: &[Mutation::NoHardLimit],
+        play: resync_scenarios::the_hard_limit,
+    },
+    Scenario {
+        name: "r17_what_the_source_cannot_read_ends_the_resync_as_incomplete",
+        catches: &[Mutation::GrantDespiteBits],
+        play: resync_scenarios::an_unreadable_block,
+    },
+    Scenario {
+        name: "before_resync_target_forbids_a_resync",
+        catches: &[Mutation::IgnoreBeforeTarget],
+        play: resync_scenarios::before_resync_target,
+    },
 ];
 
 /// The scenario that notices this broken rule, if one is written.

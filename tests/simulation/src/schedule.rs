@@ -3,7 +3,7 @@
 
 use crate::profile::Profile;
 use crate::world::World;
-use replicator::event::{Answer, Command};
+use replicator::event::{Answer, Command, Handler};
 use replicator::state::{ConnectionState, DiskState, Role};
 use replicator::wire::Kind;
 use std::ops::Range;
@@ -144,6 +144,38 @@ impl World {
     /// Data writes of a host do not end before this is taken back.
     pub fn stick_writes(&mut self, host: usize, stuck: bool) {
         self.hosts[host].writes_stuck = stuck;
+    }
+
+    /// Data flushes of a host do not end before this is taken back; writes do.
+    pub fn stick_flushes(&mut self, host: usize, stuck: bool) {
+        self.hosts[host].flushes_stuck = stuck;
+    }
+
+    /// A sector of a host's disk cannot be read until it is written.
+    pub fn spoil_sector(&mut self, host: usize, sector: usize) {
+        self.hosts[host].unreadable.insert(sector);
+    }
+
+    /// How a host's handlers end from now on.
+    pub fn handlers_end_with(&mut self, host: usize, exit: Option<i32>) {
+        self.hosts[host].handler_exit = exit;
+    }
+
+    /// The handlers that a host has run, in order.
+    #[must_use]
+    pub fn handlers_run(&self, host: usize) -> &[Handler] {
+        &self.hosts[host].handlers_run
+    }
+
+    /// Zeroes sectors through the client of `host` and does not wait for the answer.
+    pub fn begin_zero(&mut self, host: usize, sectors: Range<usize>) {
+        self.client_zeroes(host, sectors, false);
+    }
+
+    /// Requests of the client of a host that are not answered.
+    #[must_use]
+    pub fn requests_open(&self, host: usize) -> usize {
+        self.hosts[host].client.open_count()
     }
 
     /// What a host's disk holds in a sector, its cache included.

@@ -77,8 +77,12 @@ impl World {
                 self.feed(host, input);
             }
             Output::CloseDisk => {}
-            Output::RunHandler { id, .. } => {
-                self.feed(host, Input::HandlerDone { id, exit: None });
+            Output::RunHandler { id, handler } => {
+                self.hosts[host].handlers_run.push(handler);
+                let exit = self.hosts[host].handler_exit;
+                let incarnation = self.hosts[host].incarnation;
+                let delay_us = self.random.between(1_000, 50_000);
+                self.plan(delay_us, Happening::HandlerEnds { host, incarnation, id, exit });
             }
             Output::Stop => {
                 self.trace(|| format!("node {host} stops"));
@@ -129,13 +133,26 @@ impl World {
     pub(crate) fn disk_ends(&mut self, host: usize, ticket: u64) {
         let geometry = &self.profile.geometry;
         let this = &mut self.hosts[host];
-        if this.writes_stuck && this.data.is_write(ticket) {
+        let stuck = this.writes_stuck && this.data.is_write(ticket)
+            || this.flushes_stuck && this.data.is_flush(ticket);
+        if stuck {
             self.plan(5_000, Happening::DiskEnds { host, ticket });
             return;
         }
         let Some(flight) = this.data.complete(ticket) else { return };
         if !this.runs(flight.incarnation) {
             return;
+        }
+        if this.read_fails(geometry, &flight.work) {
+            self.coverage.count("read error");
+            let input = match flight.work {
+                Work::Digest { .. } => Input::DigestDone { io: flight.io, read: Err(5) },
+                Work::Read { .. } | Work::Write { .. } | Work::Flush { .. } => {
+                    let outcome = IoOutcome::Failed { errno: 5 };
+                    Input::DiskDone { io: flight.io, outcome }
+                }
+            };
+            return self.feed(host, input);
         }
         let crc32c = match flight.work {
             Work::Read { range, buffer, checksum: wanted } => {

@@ -12,7 +12,7 @@ use crate::operator::ACTS;
 use crate::profile::Profile;
 use crate::random::Random;
 use replicator::event::{Answer, Input};
-use replicator::ids::Moment;
+use replicator::ids::{HandlerId, Moment};
 use replicator::mutation::Mutation;
 use replicator::node::Node;
 use replicator::wire::Kind;
@@ -43,6 +43,8 @@ pub(crate) enum Happening {
     BufferFree { host: usize, incarnation: u64 },
     /// The daemon is started.
     DaemonStarts { host: usize },
+    /// A handler ends.
+    HandlerEnds { host: usize, incarnation: u64, id: HandlerId, exit: Option<i32> },
     /// The operator's turn.
     OperatorActs,
 }
@@ -231,6 +233,11 @@ impl World {
                 }
             }
             Happening::DaemonStarts { host } => self.daemon_starts(host),
+            Happening::HandlerEnds { host, incarnation, id, exit } => {
+                if self.hosts[host].runs(incarnation) {
+                    self.feed(host, Input::HandlerDone { id, exit });
+                }
+            }
             Happening::OperatorActs => self.operator_acts(),
         }
     }

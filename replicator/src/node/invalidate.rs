@@ -1,0 +1,235 @@
+//! `invalidate` and `invalidate-remote`: one replica's data are given up and copied anew, all of
+//! them, over the connection that there is (drbd-facts 6.2, schedule F22g).
+//!
+//! The victim sets all bits and is Inconsistent, both durably, before it asks the source to begin;
+//! the source sets all of its bits durably before the victim's identifier changes (D9, F20). Lost
+//! at any step with the link, the next handshake comes to the same end: an Inconsistent disk with
+//! all bits set is a target.
+
+use super::persist::Then;
+use super::promote::{RoleChange, state};
+use super::route::AfterFlush;
+use super::{Node, Sync};
+use crate::event::{Level, Refusal, RefusalClass};
+use crate::generation::End;
+use crate::ids::{CommandId, LinkId, NodeIndex};
+use crate::message::Message;
+use crate::settings::ChecksumUse;
+use crate::state::{DiskState, Role};
+
+/// What is under way.
+#[derive(Debug, Default)]
+pub(super) struct Invalidation {
+    /// The command that waits for the peer.
+    command: Option<CommandId>,
+    /// It is `invalidate`: the peer was asked to be the source.
+    offered: bool,
+    /// A resync is about to begin on a finished handshake, and this node is that end of it.
+    pub(super) begins: Option<End>,
+}
+
+impl Node {
+    /// `invalidate`: the peer is asked to be the source, for two that give their data up at once
+    /// would leave none.
+    pub(super) fn invalidate(&mut self, command: CommandId) {
+        match self.may_be_invalidated() {
+            Ok(()) => {
+                self.invalidation.command = Some(command);
+                self.invalidation.offered = true;
+                self.send(Message::InvalidateOffer);
+            }
+            Err(refusal) => self.answer(command, Err(refusal)),
+        }
+    }
+
+    /// The peer wants to give its data up. Crossing offers: the first node in configured order
+    /// wins.
+    pub(super) fn invalidate_offer_received(&mut self) {
+        if self.invalidation.offered && self.settings.me == NodeIndex::Second {
+            let text = format!("{} is being invalidated", self.settings.peer_name());
+            self.invalidation_refused(text);
+        }
+        match self.may_be_source() {
+            Ok(()) => {
+                self.invalidation.begins = Some(End::Source);
+                self.send(Message::InvalidateAsk);
+            }
+            Err(refusal) => self.send(Message::SyncAsk { refusal: Some(refusal.text) }),
+        }
+    }
+
+    /// Refused unless a good copy is left: the peer must be connected and UpToDate.
+    fn may_be_invalidated(&self) -> Result<(), Refusal> {
+        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
+        self.may_begin_resync()?;
+        if self.role == Role::Primary || self.role_change != RoleChange::None {
+            return Err(state(format!(
+                "{me} is Primary; run 'blkrep invalidate-remote' on {me} to copy its data to {peer}, or \
+                 'blkrep secondary' first"
+            )));
+        }
+        if self.peer.disk() != DiskState::UpToDate {
+            let text = format!(
+                "Need access to UpToDate data: the disk of {peer} is {}; nothing would be left to copy from",
+                self.peer.disk()
+            );
+            return Err(Refusal { class: RefusalClass::NoGoodData, text });
+        }
+        Ok(())
+    }
+
+    /// The own data can be copied to the peer.
+    fn may_be_source(&self) -> Result<(), Refusal> {
+        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
+        self.may_begin_resync()?;
+        if self.peer.role() == Some(Role::Primary) {
+            let text = format!("{peer} is Primary; run 'blkrep secondary' there first");
+            return Err(state(text));
+        }
+        let disk = self.replica.state();
+        if disk != DiskState::UpToDate {
+            let text = format!("Need access to UpToDate data: the disk of {me} is {disk}");
+            return Err(Refusal { class: RefusalClass::NoGoodData, text });
+        }
+        Ok(())
+    }
+
+    fn may_begin_resync(&self) -> Result<(), Refusal> {
+        let peer = self.settings.peer_name();
+        if !self.peer.is_connected() {
+            let text = format!("{peer} is not connected; run 'blkrep connect' and wait for it");
+            return Err(state(text));
+        }
+        if self.replica.attached().is_none() || !self.peer.has_disk() {
+            return Err(state("both nodes need an attached disk; run 'blkrep attach'".into()));
+        }
+        if !matches!(self.sync, Sync::Idle) || self.invalidation.is_busy() {
+            return Err(state(
+                "a resync is running already; wait for it with 'blkrep wait-sync'".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// `invalidate-remote`: the peer gives its data up, if it can.
+    pub(super) fn invalidate_remote(&mut self, command: CommandId) {
+        match self.may_be_source() {
+            Ok(()) => {
+                self.invalidation.command = Some(command);
+                self.invalidation.begins = Some(End::Source);
+                self.send(Message::InvalidateAsk);
+            }
+            Err(refusal) => self.answer(command, Err(refusal)),
+        }
+    }
+
+    /// The peer is ready to be the source.
+    pub(super) fn invalidate_ask_received(&mut self) {
+        // What was offered was checked then; only what has changed since is of interest.
+        let command = self.invalidation.command.take_if(|_| self.invalidation.offered);
+        self.invalidation.offered = false;
+        match self.may_be_invalidated() {
+            Ok(()) => {
+                self.invalidation.command = command;
+                self.give_data_up();
+            }
+            Err(refusal) => {
+                self.send(Message::SyncAsk { refusal: Some(refusal.text.clone()) });
+                if let Some(command) = command {
+                    self.answer(command, Err(refusal));
+                }
+            }
+        }
+    }
+
+    /// All bits, then Inconsistent, in this order on stable storage.
+    fn give_data_up(&mut self) {
+        let Some(session) = &self.peer.session else { return };
+        let link = session.link;
+        let old = self.replica.state();
+        self.invalidation.begins = Some(End::Target);
+        self.hold.compares = self.settings.sync.checksums == ChecksumUse::Always;
+        self.set_all_bits();
+        self.persist_superblock(
+            |superblock| {
+                superblock.flags.consistent = false;
+                superblock.flags.was_up_to_date = false;
+            },
+            Some(Then::GivenUp(link)),
+        );
+        let new = self.replica.state();
+        self.disk_changed(old, new, "invalidated");
+    }
+
+    fn set_all_bits(&mut self) {
+        if let Some(disk) = self.replica.writable() {
+            disk.bitmap.set_all();
+        }
+        self.persist_bitmap();
+    }
+
+    pub(super) fn given_up(&mut self, link: LinkId) {
+        if let Some(command) = self.invalidation.command.take() {
+            self.answer(command, Ok(()));
+        }
+        if self.is_session(link) && self.invalidation.begins == Some(End::Target) {
+            self.send_state();
+            self.send(Message::SyncAsk { refusal: None });
+        }
+    }
+
+    /// The peer has given its data up, durably: this node is the source. Writes go on meanwhile,
+    /// mirrored.
+    pub(super) fn sync_ask_received(&mut self, refusal: Option<String>) {
+        if let Some(text) = refusal {
+            self.invalidation_refused(text);
+            return;
+        }
+        if let Some(command) = self.invalidation.command.take() {
+            self.answer(command, Ok(()));
+        }
+        let Some(session) = &self.peer.session else { return };
+        let link = session.link;
+        let agreed = self.invalidation.begins == Some(End::Source);
+        if !agreed || self.replica.state() != DiskState::UpToDate {
+            self.drop_session("the peer gave its data up, and this node has none to copy");
+            return;
+        }
+        self.notice(Level::Warning, "the peer's data were given up; everything is copied to it");
+        self.set_all_bits();
+        self.flush_then(AfterFlush::SyncStart(link));
+    }
+
+    fn invalidation_refused(&mut self, text: String) {
+        if let Some(command) = std::mem::take(&mut self.invalidation).command {
+            self.answer(command, Err(state(text)));
+        }
+    }
+
+    /// On a finished handshake: the resync begins now.
+    pub(super) fn invalidation_began(&mut self) {
+        self.invalidation = Invalidation::default();
+    }
+
+    /// The connection is over: what it was to do is done by the next handshake.
+    pub(super) fn invalidation_ends(&mut self) {
+        let given_up = self.invalidation.begins == Some(End::Target);
+        let Some(command) = std::mem::take(&mut self.invalidation).command else { return };
+        // Given up, the bits and the mark are on their way to the disk, whatever becomes of the
+        // link.
+        let result = if given_up {
+            Ok(())
+        } else {
+            let peer = self.settings.peer_name();
+            let text = format!("the connection to {peer} was lost; try again when it is back");
+            Err(state(text))
+        };
+        self.answer(command, result);
+    }
+}
+
+impl Invalidation {
+    const fn is_busy(&self) -> bool {
+        self.command.is_some() || self.begins.is_some()
+    }
+}
