@@ -40,7 +40,7 @@ pub(crate) enum Act {
     ResumeSync,
     Invalidate,
     InvalidateRemote,
-    /// Both replicas must be just created; mostly it is refused.
+    /// Refused while connected.
     NewCurrentUuid,
 }
 
@@ -193,7 +193,11 @@ impl World {
                 self.command(host, Command::InvalidateRemote);
             }
             Act::NewCurrentUuid => {
-                self.command(host, Command::NewCurrentUuid { clear_bitmap: false });
+                // On bad data it would leave nothing that an operator can tell good from bad.
+                let status = self.hosts[host].status.as_ref();
+                if status.is_some_and(|status| status.disk == DiskState::UpToDate) {
+                    self.command(host, Command::NewCurrentUuid { clear_bitmap: false });
+                }
             }
         }
     }
