@@ -99,7 +99,7 @@ impl Parted {
     }
 
     /// The way out when the metadata are lost: new ones, and everything from the peer.
-    fn is_copied_anew(mut self) {
+    fn gets_copied_anew(mut self) {
         self.pair.a.must(&["create-md", "--force", "r0"]);
         self.pair.up();
         self.pair.expect_equal();
@@ -144,7 +144,7 @@ fn without_a_superblock_nothing_starts_and_everything_is_copied_anew() {
         flip(&edit, offset);
     }
     parted.expect_refusal(&["no usable superblock", "create-md"]);
-    parted.is_copied_anew();
+    parted.gets_copied_anew();
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn zeroed_metadata_are_no_metadata() {
     let edit = parted.edit();
     edit.restore(&vec![0; edit.layout.metadata_bytes() as usize]);
     parted.expect_refusal(&["create-md"]);
-    parted.is_copied_anew();
+    parted.gets_copied_anew();
 }
 
 #[test]
@@ -240,5 +240,5 @@ fn a_disk_cut_in_half_is_copied_anew() {
     parted.expect_refusal(&["create-md"]);
     file.set_len(bytes).unwrap();
     parted.expect_refusal(&["create-md"]);
-    parted.is_copied_anew();
+    parted.gets_copied_anew();
 }
