@@ -40,12 +40,10 @@ pub(crate) enum Act {
     ResumeSync,
     Invalidate,
     InvalidateRemote,
-    /// Refused while connected.
-    NewCurrentUuid,
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 24] = [
+pub(crate) const ACTS: [Act; 23] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -69,7 +67,6 @@ pub(crate) const ACTS: [Act; 24] = [
     Act::ResumeSync,
     Act::Invalidate,
     Act::InvalidateRemote,
-    Act::NewCurrentUuid,
 ];
 
 /// Messages whose loss is worth a try: the joints of handshake, resync, flush and promotion.
@@ -191,13 +188,6 @@ impl World {
             }
             Act::InvalidateRemote => {
                 self.command(host, Command::InvalidateRemote);
-            }
-            Act::NewCurrentUuid => {
-                // On bad data it would leave nothing that an operator can tell good from bad.
-                let status = self.hosts[host].status.as_ref();
-                if status.is_some_and(|status| status.disk == DiskState::UpToDate) {
-                    self.command(host, Command::NewCurrentUuid { clear_bitmap: false });
-                }
             }
         }
     }
