@@ -62,10 +62,14 @@ impl World {
         if synced {
             self.ledger.took_grant(host);
         }
-        if let Event::Disk { new: DiskState::Inconsistent, old, .. } = event
+        if let Event::Disk { new: DiskState::Inconsistent, old, reason } = event
             && *old > DiskState::Inconsistent
         {
-            self.judge_direction(host);
+            if reason.contains("could not be written or read") {
+                self.ledger.degraded(host);
+            } else {
+                self.judge_direction(host);
+            }
         }
     }
 
@@ -88,8 +92,9 @@ impl World {
         let Some(status) = self.status(host) else { return };
         let with_peer = status.connection == ConnectionState::Connected
             && status.peer_disk >= DiskState::Inconsistent;
-        let content = self.hosts[host].data.current();
-        if let Some(sector) = self.ledger.first_lost(host, content) {
+        let server = self.server_of(host);
+        let content = self.hosts[server].data.current();
+        if let Some(sector) = self.ledger.first_lost(server, content) {
             let why = format!(
                 "node {host} was promoted, and sector {sector} holds {}, older than acknowledged",
                 content[sector]

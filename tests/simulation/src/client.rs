@@ -3,12 +3,13 @@
 
 use crate::buffers::{Use, checksum};
 use crate::disk::ZERO_STAMP;
+use crate::disk_faults::Broken;
 use crate::world::{Happening, World};
 use metadata::generations::same_generation;
 use replicator::event::{ClientError, ClientOp, Input, Payload};
 use replicator::ids::{BufferId, CommandId, RequestId};
 use replicator::settings::ZERO_PIECE_BYTES_MAX;
-use replicator::state::{ConnectionState, DiskState, ReplicationState};
+use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -153,7 +154,7 @@ impl World {
     }
 
     fn client_reads(&mut self, host: usize, sectors: Range<usize>) {
-        let floors = self.ledger.floors(host, sectors.clone());
+        let floors = self.ledger.floors(self.server_of(host), sectors.clone());
         let buffer = self.hosts[host].buffers.give(Use::Client, Vec::new());
         let op = ClientOp::Read { range: self.profile.geometry.bytes_of(&sectors), buffer };
         self.client_opens(host, sectors, Wish::Read { buffer, floors }, op);
@@ -162,7 +163,7 @@ impl World {
     /// Asks for a flush of everything answered so far.
     pub(crate) fn client_flushes(&mut self, host: usize) {
         let all = 0..self.profile.geometry.sectors();
-        let floors = self.ledger.floors(host, all.clone());
+        let floors = self.ledger.floors(self.server_of(host), all.clone());
         self.client_opens(host, all, Wish::Flush { floors }, ClientOp::Flush);
     }
 
@@ -186,7 +187,7 @@ impl World {
         }
         match result {
             Ok(()) => self.client_was_answered(host, id, &open),
-            Err(_) => self.coverage.count("client error"),
+            Err(error) => self.client_was_refused(host, id, error),
         }
         self.client_leaves_when_done(host);
     }
@@ -214,7 +215,7 @@ impl World {
             Wish::Write { issued, fua } => {
                 self.write_was_answered(host, id, open, *issued);
                 if *fua {
-                    let floors = self.ledger.floors(host, open.sectors.clone());
+                    let floors = self.ledger.floors(self.server_of(host), open.sectors.clone());
                     self.judge_durable(host, id, open, &floors);
                 }
             }
@@ -248,6 +249,9 @@ impl World {
     fn write_was_answered(&mut self, host: usize, id: RequestId, open: &Open, issued: u64) {
         self.coverage.count("write");
         let peer = 1 - host;
+        if self.server_of(host) == peer {
+            return self.far_write_was_answered(peer, id, open, issued);
+        }
         let before = self.ledger.floors(host, open.sectors.clone());
         self.ledger.acknowledge(host, open.sectors.clone(), issued);
         let floors = self.ledger.floors(host, open.sectors.clone());
@@ -273,6 +277,40 @@ impl World {
         }
     }
 
+    /// A Primary without good data of its own answered: the peer's copy is the only one, and what is
+    /// acknowledged of it is durable (D18).
+    fn far_write_was_answered(&mut self, server: usize, id: RequestId, open: &Open, issued: u64) {
+        self.coverage.count("write on the peer's disk");
+        let sectors = open.sectors.clone();
+        let before = self.ledger.floors(server, sectors.clone());
+        self.ledger.acknowledge(server, sectors.clone(), issued);
+        let floors = self.ledger.floors(server, sectors.clone());
+        if !self.ledger.holds(sectors.clone(), &floors, self.hosts[server].data.durable()) {
+            let why = format!("{id:?} was answered, and is not durable on the only copy");
+            return self.fail(why);
+        }
+        self.ledger.flushed(server, sectors.clone(), &floors);
+        self.ledger.wrote_alone(server, sectors, &before);
+    }
+
+    /// Whose copy answers a client of `host` now.
+    pub(crate) fn server_of(&self, host: usize) -> usize {
+        let own = self.status(host).is_none_or(|status| status.disk == DiskState::UpToDate);
+        if own { host } else { 1 - host }
+    }
+
+    /// An error is right only where there are no good data.
+    fn client_was_refused(&mut self, host: usize, id: RequestId, error: ClientError) {
+        self.coverage.count("client error");
+        let sound = self.hosts.iter().all(|host| host.broken == Broken::default());
+        let good = self.status(host).is_some_and(|status| {
+            status.role == Role::Primary && status.disk == DiskState::UpToDate
+        });
+        if error == ClientError::Io && sound && good {
+            self.fail(format!("{id:?} on node {host} failed although its data are good"));
+        }
+    }
+
     fn flush_was_answered(&mut self, host: usize, id: RequestId, open: &Open, floors: &[u64]) {
         self.coverage.count("flush");
         self.judge_durable(host, id, open, floors);
@@ -283,6 +321,14 @@ impl World {
     fn judge_durable(&mut self, host: usize, id: RequestId, open: &Open, floors: &[u64]) {
         let peer = 1 - host;
         let all = open.sectors.clone();
+        if self.server_of(host) == peer {
+            // The only copy: what it answers is durable there (D18).
+            if !self.ledger.holds(all.clone(), floors, self.hosts[peer].data.durable()) {
+                let why = format!("{id:?} was answered, and is not durable on the only copy");
+                return self.fail(why);
+            }
+            return self.ledger.flushed(peer, all, floors);
+        }
         if !self.ledger.holds(all.clone(), floors, self.hosts[host].data.durable()) {
             return self.fail(format!("{id:?} was answered, and is not durable on node {host}"));
         }

@@ -95,6 +95,16 @@ impl DataDisk {
         self.in_flight.get(&ticket).is_some_and(|flight| matches!(flight.work, Work::Flush { .. }))
     }
 
+    /// What an I/O under way will do.
+    pub(crate) fn work(&self, ticket: u64) -> Option<&Work> {
+        self.in_flight.get(&ticket).map(|flight| &flight.work)
+    }
+
+    /// Ends an I/O without any effect.
+    pub(crate) fn abandon(&mut self, ticket: u64) -> Option<Flight> {
+        self.in_flight.remove(&ticket)
+    }
+
     /// Ends an I/O and applies its effect; none when a power cut has ended it already.
     pub(crate) fn complete(&mut self, ticket: u64) -> Option<Flight> {
         let flight = self.in_flight.remove(&ticket)?;

@@ -3,6 +3,7 @@
 use crate::buffers::Buffers;
 use crate::client::Client;
 use crate::disk::{DataDisk, Work};
+use crate::disk_faults::Broken;
 use crate::geometry::Geometry;
 use crate::metadata_disk::MetadataDisk;
 use replicator::event::Handler;
@@ -40,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) handler_exit: Option<i32>,
     /// The handlers that were run, in order.
     pub(crate) handlers_run: Vec<Handler>,
+    /// Which of its disk's I/O fails.
+    pub(crate) broken: Broken,
     /// Counts the power cuts.
     pub(crate) power_cuts: u64,
     /// Counts the changes of the connection's state.
@@ -67,6 +70,7 @@ impl Host {
             unreadable: BTreeSet::new(),
             handler_exit: Some(0),
             handlers_run: Vec::new(),
+            broken: Broken::default(),
             power_cuts: 0,
             connection_changes: 0,
             status: None,

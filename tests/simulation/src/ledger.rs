@@ -273,6 +273,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// A block of the copy of `host` went bad: it promises nothing until it is in sync again.
+    pub(crate) fn degraded(&mut self, host: usize) {
+        self.copies[host].cached.fill(0);
+        self.copies[host].durable.fill(0);
+    }
+
     /// The source of a resync grants its end: the target must hold everything. From here on the
     /// source may go on alone and the target may still take the grant.
     pub(crate) fn granted(&mut self, target: usize, content: &[u64]) -> Result<(), String> {

@@ -15,6 +15,7 @@ mod checkers;
 mod client;
 mod coverage;
 mod disk;
+mod disk_faults;
 mod geometry;
 mod host;
 mod ledger;
@@ -33,6 +34,7 @@ mod world;
 
 pub use batch::{Batch, Outcome, cores};
 pub use coverage::Coverage;
+pub use disk_faults::Broken;
 pub use geometry::Geometry;
 pub use profile::Profile;
 pub use random::Random;

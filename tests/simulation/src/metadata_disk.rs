@@ -95,6 +95,12 @@ impl MetadataDisk {
         Some((write, !self.queue.is_empty()))
     }
 
+    /// Ends the write under way without any effect.
+    pub(crate) fn abandon(&mut self) -> Option<(MetadataWrite, bool)> {
+        let write = self.queue.pop_front()?;
+        Some((write, !self.queue.is_empty()))
+    }
+
     /// The process is gone: what is under way still lands, what waits behind it never began.
     pub(crate) fn process_dies(&mut self) {
         self.queue.truncate(1);

@@ -40,10 +40,16 @@ pub(crate) enum Act {
     ResumeSync,
     Invalidate,
     InvalidateRemote,
+    /// Some I/O of the disk fails from now on.
+    BreakDisk,
+    /// The disk works again and is attached.
+    MendDisk,
+    Detach,
+    DetachForced,
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 23] = [
+pub(crate) const ACTS: [Act; 27] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -67,6 +73,10 @@ pub(crate) const ACTS: [Act; 23] = [
     Act::ResumeSync,
     Act::Invalidate,
     Act::InvalidateRemote,
+    Act::BreakDisk,
+    Act::MendDisk,
+    Act::Detach,
+    Act::DetachForced,
 ];
 
 /// Messages whose loss is worth a try: the joints of handshake, resync, flush and promotion.
@@ -188,6 +198,16 @@ impl World {
             }
             Act::InvalidateRemote => {
                 self.command(host, Command::InvalidateRemote);
+            }
+            Act::BreakDisk => self.break_disk_somehow(host),
+            Act::MendDisk => {
+                self.mend_disk(host);
+            }
+            Act::Detach => {
+                self.command(host, Command::Detach { force: false });
+            }
+            Act::DetachForced => {
+                self.command(host, Command::Detach { force: true });
             }
         }
     }

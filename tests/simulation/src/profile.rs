@@ -6,7 +6,9 @@ use crate::metadata_disk::RESOURCE;
 use crate::random::Random;
 use replicator::event::Handler;
 use replicator::ids::NodeIndex;
-use replicator::settings::{ChecksumUse, Handlers, NetTimers, PeerWindow, Settings, SyncSettings};
+use replicator::settings::{
+    ChecksumUse, DiskSettings, Handlers, NetTimers, OnIoError, PeerWindow, Settings, SyncSettings,
+};
 use std::time::Duration;
 
 /// Runs with a device of more extents than the activity log has slots.
@@ -19,6 +21,8 @@ pub struct Profile {
     pub geometry: Geometry,
     /// How long faults and commands come, in microseconds.
     pub chaos_us: u64,
+    /// `on-io-error`.
+    pub on_io_error: OnIoError,
     /// Longest pause between two acts of the operator, in microseconds.
     pub act_pause_us_max: u64,
     /// Longest pause of the client between two requests, in microseconds.
@@ -86,6 +90,8 @@ impl Profile {
                 Handlers::default()
             },
             sync_rate_floor: [0, 50_000, 1 << 20][random.below(3) as usize],
+            on_io_error: [OnIoError::Detach, OnIoError::PassOn, OnIoError::CallLocalIoError]
+                [random.below(3) as usize],
             checksums: [(); 2].map(|()| {
                 [ChecksumUse::AfterCrash, ChecksumUse::Always, ChecksumUse::Never]
                     [random.below(3) as usize]
@@ -107,6 +113,7 @@ impl Profile {
             delay_us_max: 100,
             act_weights: Vec::new(),
             zeroes_cheaply: [true; 2],
+            on_io_error: OnIoError::Detach,
             secret: false,
             sync_buffers: 4,
             sync_rate_max: None,
@@ -139,6 +146,7 @@ impl Profile {
                 rate_floor: self.sync_rate_floor,
                 checksums: self.checksums[host],
             },
+            disk: DiskSettings { on_io_error: self.on_io_error, ..DiskSettings::default() },
             ..Settings::new(RESOURCE.into(), me, node_names)
         }
     }

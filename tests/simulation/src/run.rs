@@ -5,7 +5,7 @@ use crate::profile::Profile;
 use crate::world::World;
 use replicator::event::Command;
 use replicator::mutation::Mutation;
-use replicator::state::{ConnectionState, DiskState, Role};
+use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -130,10 +130,18 @@ impl World {
         for host in [0, 1] {
             self.hosts[host].writes_stuck = false;
             self.bring_up(host);
+            if self.serves_errors(host) && looks.is_multiple_of(4) {
+                self.demote(host);
+            }
+            self.mend_disk(host);
             self.command(host, Command::ResumeSync);
             self.client_stops(host, None);
         }
         let patient = !looks.is_multiple_of(PATIENCE_LOOKS);
+        if looks.is_multiple_of(8) && self.has_a_kept_bad_disk() {
+            // A new handshake copies what the disk lacks.
+            self.command(0, Command::Disconnect);
+        }
         let (Some(first), Some(second)) = (self.status(0), self.status(1)) else { return };
         let both = [first, second];
         let primaries = both.iter().filter(|status| status.role == Role::Primary).count();
@@ -166,6 +174,16 @@ impl World {
             self.coverage.count("forced on bad data at the end");
             self.command(0, Command::Primary { force: true });
         }
+    }
+
+    /// `on-io-error = pass_on`: connected, and one of the disks is not good although nothing is
+    /// copied.
+    fn has_a_kept_bad_disk(&self) -> bool {
+        self.status(0).is_some_and(|status| {
+            status.connection == ConnectionState::Connected
+                && status.replication == ReplicationState::Established
+                && status.disk.min(status.peer_disk) == DiskState::Inconsistent
+        })
     }
 
     fn in_short(&self, host: usize) -> String {

@@ -72,11 +72,8 @@ impl World {
             Output::CloseLink { link, how } => self.close_link(host, link, how),
             Output::Answer { command, answer } => self.answered(host, command, answer),
             Output::Event(event) => self.heard_event(host, &event),
-            Output::OpenDisk => {
-                let input = Input::DiskOpenFailed { reason: "not simulated".into() };
-                self.feed(host, input);
-            }
-            Output::CloseDisk => {}
+            Output::OpenDisk => self.disk_opens(host),
+            Output::CloseDisk => self.disk_closes(host),
             Output::RunHandler { id, handler } => {
                 self.hosts[host].handlers_run.push(handler);
                 let exit = self.hosts[host].handler_exit;
@@ -131,7 +128,6 @@ impl World {
     }
 
     pub(crate) fn disk_ends(&mut self, host: usize, ticket: u64) {
-        let geometry = &self.profile.geometry;
         let this = &mut self.hosts[host];
         let stuck = this.writes_stuck && this.data.is_write(ticket)
             || this.flushes_stuck && this.data.is_flush(ticket);
@@ -139,6 +135,11 @@ impl World {
             self.plan(5_000, Happening::DiskEnds { host, ticket });
             return;
         }
+        if self.io_fails(host, ticket) {
+            return;
+        }
+        let geometry = &self.profile.geometry;
+        let this = &mut self.hosts[host];
         let Some(flight) = this.data.complete(ticket) else { return };
         if !this.runs(flight.incarnation) {
             return;
@@ -190,7 +191,9 @@ impl World {
         if this.power_cuts != power_cuts {
             return;
         }
-        let Some((write, more)) = this.metadata.complete() else { return };
+        let ended =
+            if this.broken.metadata { this.metadata.abandon() } else { this.metadata.complete() };
+        let Some((write, more)) = ended else { return };
         if more {
             self.metadata_begins(host);
         }
@@ -199,7 +202,7 @@ impl World {
             Err(error) => format!("node {host} has no superblock: {error}"),
         });
         if self.hosts[host].runs(write.incarnation) {
-            let outcome = IoOutcome::Done { crc32c: 0 };
+            let outcome = self.metadata_outcome(host);
             self.feed(host, Input::MetadataDone { io: write.io, outcome });
         }
     }

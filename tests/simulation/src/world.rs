@@ -41,6 +41,10 @@ pub(crate) enum Happening {
     ClientActs { host: usize, incarnation: u64 },
     /// A resync buffer is free again.
     BufferFree { host: usize, incarnation: u64 },
+    /// A disk that was given up may be idle now.
+    DiskCloses { host: usize, incarnation: u64 },
+    /// The disk that was asked for is open.
+    DiskOpens { host: usize, incarnation: u64 },
     /// The daemon is started.
     DaemonStarts { host: usize },
     /// A handler ends.
@@ -232,6 +236,10 @@ impl World {
                     self.feed(host, Input::SyncBuffer(buffer));
                 }
             }
+            Happening::DiskCloses { host, incarnation } => {
+                self.disk_closes_when_idle(host, incarnation);
+            }
+            Happening::DiskOpens { host, incarnation } => self.disk_is_open(host, incarnation),
             Happening::DaemonStarts { host } => self.daemon_starts(host),
             Happening::HandlerEnds { host, incarnation, id, exit } => {
                 if self.hosts[host].runs(incarnation) {
