@@ -146,8 +146,11 @@ impl Node {
         self.give_log_back();
         let Some(peer_current) = self.starts_as_source() else { return };
         let drawn = self.entropy.generation();
+        let old = self.replica.state();
         self.persist_superblock(
             |superblock| {
+                // Both are here, and the other one's data are older.
+                superblock.flags.was_up_to_date |= superblock.flags.consistent;
                 let generations = superblock.generations;
                 superblock.generations = begin_sync(generations, peer_current, drawn);
                 superblock.flags.connected = true;
@@ -157,6 +160,8 @@ impl Node {
             },
             Some(Then::SourceReady(link)),
         );
+        let new = self.replica.state();
+        self.disk_changed(old, new, "its data are the newest of both");
     }
 
     /// This node is about to be the source, in a handshake or on a finished one (`invalidate`); the

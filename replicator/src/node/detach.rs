@@ -84,7 +84,7 @@ impl Node {
         }
         self.persist_bitmap();
         self.empty_log();
-        let goes_on = self.peer.is_connected();
+        let goes_on = self.peer.disk() == DiskState::UpToDate;
         self.persist_superblock(
             |superblock| {
                 superblock.flags.primary = false;

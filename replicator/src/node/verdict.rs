@@ -120,7 +120,10 @@ impl Node {
                 recorded: false,
             });
         }
-        if let Some(disk) = self.replica.writable() {
+        // A disk that is being attached meanwhile was not what the statement spoke of.
+        if mine.disk > DiskState::Diskless
+            && let Some(disk) = self.replica.writable()
+        {
             disk.superblock.generations = decision.corrected;
         }
         let end = decision.end();
@@ -194,7 +197,6 @@ impl Node {
     /// current generation.
     fn settle_in_sync(&mut self, with: With, mine: &DataStatement, theirs: &DataStatement) {
         let whole = mine.disk > DiskState::Inconsistent && theirs.disk > DiskState::Inconsistent;
-        let newest = whole && theirs.disk == DiskState::UpToDate;
         let old = self.replica.state();
         let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
         self.next_stage(Stage::Settling { with, early: Vec::new() });
@@ -206,8 +208,8 @@ impl Node {
             |superblock| {
                 superblock.flags.connected = true;
                 if whole {
-                    // The same data as those of an UpToDate peer are UpToDate.
-                    superblock.flags.was_up_to_date |= newest;
+                    // Both are here and have the same: there are no newer data.
+                    superblock.flags.was_up_to_date = true;
                     superblock.generations = retire_bitmap(superblock.generations);
                     superblock.flags.bitmap_covers_history = false;
                     superblock.flags.crashed_primary = false;
@@ -219,7 +221,7 @@ impl Node {
             Some(Then::InSync(link)),
         );
         let new = self.replica.state();
-        self.disk_changed(old, new, "the peer has the same data, and they are UpToDate");
+        self.disk_changed(old, new, "the peer has the same data");
     }
 
     pub(super) fn in_sync_durable(&mut self, link: LinkId) {

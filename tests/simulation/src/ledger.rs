@@ -231,11 +231,15 @@ impl Ledger {
     fn check_common(&self, floors: &[u64], host: usize, content: &[u64]) -> Result<(), String> {
         match self.first_stale(0..content.len(), content, |sector| floors[sector]) {
             None => Ok(()),
-            Some(sector) => Err(format!(
-                "said to be in sync, but node {host} holds {} in sector {sector}, older than what was \
-                 acknowledged (floor {}, entries {:?})",
-                content[sector], floors[sector], self.entries[sector]
-            )),
+            Some(sector) => {
+                let entries = &self.entries[sector];
+                let newest = &entries[entries.len().saturating_sub(4)..];
+                Err(format!(
+                    "said to be in sync, but node {host} holds {} in sector {sector}, older than what was \
+                     acknowledged (floor {}, entries {newest:?})",
+                    content[sector], floors[sector]
+                ))
+            }
         }
     }
 

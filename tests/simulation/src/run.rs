@@ -152,6 +152,16 @@ impl World {
             let host = if both[host].role == Role::Primary { host } else { 1 - host };
             self.demote(host);
         }
+        if !patient && self.newest_are_not_whole() {
+            // The newest data went bad: the operator takes the others, on a new disk.
+            let victim = usize::from(both[1].disk == DiskState::Inconsistent);
+            let contents = self.hosts.each_ref().map(|host| host.data.current());
+            self.ledger.begin_anew(contents);
+            self.coverage.count("the newest data went bad");
+            self.throw_away(victim);
+            self.command(1 - victim, Command::Connect { discard_my_data: false });
+            return;
+        }
         if !patient && self.is_split() {
             let victim = usize::from(both[0].disk >= both[1].disk);
             self.resolve_split_brain(victim);
@@ -183,6 +193,13 @@ impl World {
             status.connection == ConnectionState::Connected
                 && status.replication == ReplicationState::Established
                 && status.disk.min(status.peer_disk) == DiskState::Inconsistent
+        })
+    }
+
+    /// A node says that its peer's data are newer and not whole.
+    fn newest_are_not_whole(&self) -> bool {
+        [0, 1].iter().filter_map(|host| self.status(*host)).any(|status| {
+            status.refusal.as_deref().is_some_and(|text| text.contains("shall become SyncSource"))
         })
     }
 
