@@ -226,6 +226,7 @@ impl Node {
             self.peer_data_lost();
             self.replication_changed(old, "the peer's disk is gone");
         }
+        self.detach_without_peer();
         // Whatever the peer's disk has become: who waits for good data may go on, or gets an error.
         self.resume_parked();
     }

@@ -39,7 +39,6 @@ impl Node {
     }
 
     fn may_detach(&self, force: bool) -> Result<(), Refusal> {
-        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
         let busy = self.detaching.is_some()
             || self.role_change != RoleChange::None
             || self.replica.state() == DiskState::Attaching;
@@ -47,9 +46,11 @@ impl Node {
             let text = "the disk or the role is changing; try again when that is over".to_owned();
             return Err(state(text));
         }
-        if force {
-            return Ok(());
-        }
+        if force { Ok(()) } else { self.may_still_detach() }
+    }
+
+    fn may_still_detach(&self) -> Result<(), Refusal> {
+        let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
         let somebody_is_primary =
             self.role == Role::Primary || self.peer.role() == Some(Role::Primary);
         if somebody_is_primary && self.peer.disk() != DiskState::UpToDate {
@@ -75,6 +76,16 @@ impl Node {
         if quiet {
             self.detaching = Some(Detaching { command, flush_begun: true });
             self.flush_then(AfterFlush::Detach);
+        }
+    }
+
+    /// The peer's disk is not there any more: a detach that has not begun to mark the own one would
+    /// take the last good copy.
+    pub(super) fn detach_without_peer(&mut self) {
+        let Some(Detaching { command, flush_begun: false }) = self.detaching else { return };
+        if let Err(refusal) = self.may_still_detach() {
+            self.detaching = None;
+            self.answer(command, Err(refusal));
         }
     }
 

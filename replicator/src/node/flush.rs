@@ -223,13 +223,14 @@ impl Node {
         let pair = &self.pairs.open[index];
         let answers = !pair.waiters.is_empty();
         let up_to_date = self.replica.state() == DiskState::UpToDate;
+        let far_is_good = self.peer.disk() == DiskState::UpToDate;
         let alone = match (pair.local, pair.peer) {
-            (Half::Done, Half::Done) => false,
+            (Half::Done, Half::Done) if !answers || up_to_date || far_is_good => false,
             (Half::Done, Half::Missing) if up_to_date => true,
             // The peer's disk alone: what it says counts when it has taken over (D10).
             (Half::Missing, Half::Done) if !answers || self.far_answers_count() => false,
-            (Half::Missing, Half::Done) => return,
-            (Half::Done | Half::Missing, Half::Missing) => {
+            (Half::Missing, Half::Done) if far_is_good => return,
+            (Half::Done | Half::Missing, Half::Done | Half::Missing) => {
                 // No good data at the moment: once more when there are, or an error.
                 let Some(pair) = self.pairs.open.remove(index) else { return };
                 self.waiters_again(pair.waiters);
@@ -263,6 +264,7 @@ impl Node {
         self.flushes_resume();
         self.log_pump();
         self.demote_when_quiet();
+        self.detach_when_quiet();
         self.sync_source_idle();
     }
 

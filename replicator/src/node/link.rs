@@ -315,6 +315,7 @@ impl Node {
         self.timers.stop(Timer::Alive);
         self.redial_soon();
         self.role_change_without_peer();
+        self.detach_without_peer();
         self.resume_parked();
         self.leave_when_quiet();
     }

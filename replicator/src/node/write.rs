@@ -361,12 +361,15 @@ impl Node {
         }
         let up_to_date = self.replica.state() == DiskState::UpToDate;
         match ending {
-            Ending::Both => self.write_finish(key),
-            Ending::Far if self.far_answers_count() => self.write_finish(key),
+            Ending::Both if up_to_date => self.write_finish(key),
+            Ending::Both | Ending::Far if self.far_answers_count() => self.write_finish(key),
             Ending::Near if up_to_date && self.begin_alone() => self.write_finish(key),
-            Ending::Far => self.writes.for_generation.push(key),
+            Ending::Both | Ending::Far if self.peer.disk() == DiskState::UpToDate => {
+                self.writes.for_generation.push(key);
+            }
             Ending::Near if up_to_date => self.writes.for_generation.push(key),
-            Ending::Near | Ending::Nowhere => self.write_restart(key),
+            // D2: no UpToDate disk has it.
+            Ending::Both | Ending::Far | Ending::Near | Ending::Nowhere => self.write_restart(key),
         }
     }
 
@@ -387,6 +390,7 @@ impl Node {
         }
         self.give_range_back(write.range);
         self.demote_when_quiet();
+        self.detach_when_quiet();
     }
 
     pub(super) fn give_range_back(&mut self, range: ByteRange) {
