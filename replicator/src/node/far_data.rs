@@ -77,6 +77,15 @@ impl Node {
         self.hand_over();
     }
 
+    /// Promoted without a disk: what is written from now on is not on the disk that this node has
+    /// left somewhere, so a generation begins (G2).
+    pub(super) fn far_data_for_promotion(&mut self) {
+        if self.replica.attached().is_none() && !self.breaks(Mutation::HandOverWithoutGeneration) {
+            self.far.asked = Some(self.entropy.generation());
+        }
+        self.hand_over();
+    }
+
     /// Asks the peer to take over, now or again. Nothing is answered until it has.
     pub(super) fn hand_over(&mut self) {
         let needed = self.role == Role::Primary && self.replica.attached().is_none();

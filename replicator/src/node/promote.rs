@@ -308,7 +308,7 @@ impl Node {
         self.wish(export);
         self.send_state();
         self.role_change_ends(command, Ok(()));
-        self.hand_over();
+        self.far_data_for_promotion();
         // Forced: the own identifiers have changed. Bits set: this node's data are the right ones
         // now (D7). A target: the arbiter changes (D6). The two must meet again to see what that
         // means (G1).
