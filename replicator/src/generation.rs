@@ -365,8 +365,12 @@ fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &
                 End::Source => i_am_whole,
                 End::Target => you_are_whole,
             };
-            let better = better_disk(mine, yours);
-            if decision.arbitrary && better == Some(end.other()) {
+            // Outdated says nothing here: on equal generations nobody has answered anything alone.
+            let other_is_whole = match end {
+                End::Source => you_are_whole,
+                End::Target => i_am_whole,
+            };
+            if decision.arbitrary && !source_is_whole && other_is_whole {
                 decision.verdict = Verdict::Sync { end: end.other(), amount };
             } else if !source_is_whole {
                 decision.verdict = Verdict::NoGoodSource { end };
