@@ -90,8 +90,19 @@ pub struct Decision {
     pub demote_target: bool,
     /// This end's data are an older copy of what the peer knows of it (G8).
     pub restored: Option<End>,
-    /// The direction was a tie-break: a better disk overrides it.
-    arbitrary: bool,
+    /// What of the disks overrides the direction.
+    yields_to: YieldsTo,
+}
+
+/// Which difference of the disks overrides a direction that was only a tie-break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum YieldsTo {
+    /// None.
+    Nothing,
+    /// Whole data against an Inconsistent disk.
+    WholeDisk,
+    /// That, and UpToDate against Outdated.
+    BetterDisk,
 }
 
 impl Decision {
@@ -150,7 +161,7 @@ fn sync(end: End, amount: Amount, rule: u16, mine: &DataStatement) -> Decision {
         split_brain: None,
         demote_target: false,
         restored: None,
-        arbitrary: false,
+        yields_to: YieldsTo::Nothing,
     }
 }
 
@@ -162,7 +173,7 @@ fn plain(verdict: Verdict, rule: u16, mine: &DataStatement) -> Decision {
         split_brain: None,
         demote_target: false,
         restored: None,
-        arbitrary: rule == 40 || rule == 10,
+        yields_to: if rule == 40 || rule == 10 { YieldsTo::BetterDisk } else { YieldsTo::Nothing },
     }
 }
 
@@ -205,8 +216,12 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
         // now.
         decision.corrected = retire_bitmap(*s);
     }
-    // Equal generations: a better disk has the same data, and has them whole.
-    decision.arbitrary = true;
+    // Equal generations: a better disk has the same data, and has them whole. But what a lost cache
+    // held may be on a disk that is Outdated by a detach alone: nobody has answered anything since.
+    decision.yields_to = match kept_power(mine, yours) {
+        Some(_) => YieldsTo::WholeDisk,
+        None => YieldsTo::BetterDisk,
+    };
     decision
 }
 
@@ -220,23 +235,31 @@ fn crash_marks(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) -> De
         }
         (Role::Secondary, Role::Secondary) => {}
     }
-    let i_lost = mine.crashed_primary && mine.lost_power;
-    let you_lost = yours.crashed_primary && yours.lost_power;
-    let end = if i_lost && !yours.lost_power {
-        End::Target
-    } else if you_lost && !mine.lost_power {
-        End::Source
-    } else {
-        match (mine.crashed_primary, yours.crashed_primary) {
+    let end =
+        kept_power(mine, yours).unwrap_or(match (mine.crashed_primary, yours.crashed_primary) {
             (true, false) => End::Source,
             (false, true) => End::Target,
             (true, true) | (false, false) => match me {
                 NodeIndex::First => End::Source,
                 NodeIndex::Second => End::Target,
             },
-        }
-    };
+        });
     sync(end, Amount::Bitmap, 40, mine)
+}
+
+/// Departure (a): of a crashed Primary that lost power and a node that did not, the second is
+/// source. Only while nobody is Primary now.
+fn kept_power(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
+    let lost = |one: &DataStatement| one.crashed_primary && one.lost_power;
+    if mine.role == Role::Primary || yours.role == Role::Primary {
+        None
+    } else if lost(mine) && !yours.lost_power {
+        Some(End::Target)
+    } else if lost(yours) && !mine.lost_power {
+        Some(End::Source)
+    } else {
+        None
+    }
 }
 
 /// Rules 50-80: one lies behind the other. The same question is asked from both ends, so the
@@ -365,12 +388,12 @@ fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &
                 End::Source => i_am_whole,
                 End::Target => you_are_whole,
             };
-            // Outdated says nothing here: on equal generations nobody has answered anything alone.
-            let other_is_whole = match end {
-                End::Source => you_are_whole,
-                End::Target => i_am_whole,
+            let better = match decision.yields_to {
+                YieldsTo::Nothing => None,
+                YieldsTo::WholeDisk => whole_disk(mine, yours),
+                YieldsTo::BetterDisk => better_disk(mine, yours),
             };
-            if decision.arbitrary && !source_is_whole && other_is_whole {
+            if better == Some(end.other()) {
                 decision.verdict = Verdict::Sync { end: end.other(), amount };
             } else if !source_is_whole {
                 decision.verdict = Verdict::NoGoodSource { end };
@@ -379,18 +402,23 @@ fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &
     }
 }
 
-/// The end of a resync that this node is because its disk is better, or worse.
+/// The end of a resync that this node is because one disk alone is whole.
+fn whole_disk(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
+    end_of_the_better(mine.disk > DiskState::Inconsistent, yours.disk > DiskState::Inconsistent)
+}
+
+/// The same, or else because one disk alone is newer than Outdated.
 fn better_disk(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
-    let is_whole = |one: &DataStatement| one.disk > DiskState::Inconsistent;
-    let is_newest = |one: &DataStatement| one.disk > DiskState::Outdated;
-    for better in [is_whole, is_newest] {
-        match (better(mine), better(yours)) {
-            (true, false) => return Some(End::Source),
-            (false, true) => return Some(End::Target),
-            (true, true) | (false, false) => {}
-        }
+    let newest = |one: &DataStatement| one.disk > DiskState::Outdated;
+    whole_disk(mine, yours).or_else(|| end_of_the_better(newest(mine), newest(yours)))
+}
+
+const fn end_of_the_better(mine: bool, yours: bool) -> Option<End> {
+    match (mine, yours) {
+        (true, false) => Some(End::Source),
+        (false, true) => Some(End::Target),
+        (true, true) | (false, false) => None,
     }
-    None
 }
 
 /// D7: a bitmap that is not empty is never dropped because identifiers agree. From the better disk,
