@@ -24,6 +24,8 @@ mod primary_lost;
 mod promotion_race;
 mod random_failures;
 mod refusals;
+mod resync_interrupted;
+mod revert_older_data;
 mod secondary_killed;
 mod secondary_stopped;
 mod split_brain;

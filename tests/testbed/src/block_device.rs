@@ -172,6 +172,14 @@ impl LoggedDisk {
         File::create(&self.failing).expect("the scratch directory is writable");
     }
 
+    /// From now on requests succeed again.
+    ///
+    /// # Panics
+    /// When it does not fail.
+    pub fn mend(&self) {
+        fs::remove_file(&self.failing).expect("the disk was told to fail");
+    }
+
     /// How many flushes have reached the disk.
     ///
     /// # Panics
@@ -226,5 +234,7 @@ mod tests {
         command.args(["if=/dev/zero", "bs=4096", "count=1", "oflag=direct"]);
         command.arg(format!("of={}", disk.path().display()));
         assert_eq!(run(&mut command, START_MAX).code, 1);
+        disk.mend();
+        write("oflag=direct");
     }
 }

@@ -32,6 +32,12 @@ pub struct PairOptions {
     pub sync_rate_bytes: Option<u64>,
     /// More lines of `[net]`.
     pub net: Vec<String>,
+    /// More lines of `[disk]`.
+    pub disk: Vec<String>,
+    /// More lines of `[sync]`.
+    pub sync: Vec<String>,
+    /// Lines of `[handlers]`.
+    pub handlers: Vec<String>,
 }
 
 impl PairOptions {
@@ -46,6 +52,9 @@ impl PairOptions {
             timeout_ms: 2000,
             sync_rate_bytes: None,
             net: Vec::new(),
+            disk: Vec::new(),
+            sync: Vec::new(),
+            handlers: Vec::new(),
         }
     }
 
@@ -255,10 +264,9 @@ fn config_text(options: &PairOptions, secret: &Path, nodes: [&Node; 2]) -> Strin
     // DRBD's rule: timeout is shorter than the other two.
     let interval_ms = options.timeout_ms + options.timeout_ms / 4;
     let ping_ms = options.timeout_ms / 2;
-    let sync = options.sync_rate_bytes.map_or(String::new(), |rate| {
-        // Rates are written with a unit; the tests use whole KiB.
-        format!("[sync]\nrate = \"{}K\"\n\n", rate >> 10)
-    });
+    let mut sync = options.sync.clone();
+    // Rates are written with a unit; the tests use whole KiB.
+    sync.extend(options.sync_rate_bytes.map(|rate| format!("rate = \"{}K\"", rate >> 10)));
     let tables = nodes.map(|node| {
         format!(
             "[node.{}]\ndisk = \"{}\"\nmeta-disk = \"internal\"\naddress = \"{}\"\n\n",
@@ -267,15 +275,38 @@ fn config_text(options: &PairOptions, secret: &Path, nodes: [&Node; 2]) -> Strin
             node.peer_address()
         )
     });
+    let times = [
+        ("timeout", options.timeout_ms),
+        ("connect-int", interval_ms),
+        ("ping-int", interval_ms),
+        ("ping-timeout", ping_ms),
+    ];
+    let mut net = vec![
+        "protocol = \"C\"".to_owned(),
+        format!("shared-secret-file = \"{}\"", secret.display()),
+    ];
+    net.extend(times.map(|(key, ms)| format!("{key} = \"{ms}ms\"")));
+    net.extend_from_slice(&options.net);
+    let mut disk = options.disk.clone();
+    if !disk.iter().any(|line| line.starts_with("on-io-error")) {
+        disk.push("on-io-error = \"detach\"".to_owned());
+    }
     format!(
-        "name = \"{RESOURCE}\"\n\n[net]\nprotocol = \"C\"\nshared-secret-file = \"{}\"\n\
-         timeout = \"{}ms\"\nconnect-int = \"{interval_ms}ms\"\nping-int = \"{interval_ms}ms\"\n\
-         ping-timeout = \"{ping_ms}ms\"\n{}\n[disk]\non-io-error = \"detach\"\n\n{sync}{}",
-        secret.display(),
-        options.timeout_ms,
-        options.net.iter().map(|line| format!("{line}\n")).collect::<String>(),
+        "name = \"{RESOURCE}\"\n\n{}{}{}{}{}",
+        table("net", &net),
+        table("disk", &disk),
+        table("sync", &sync),
+        table("handlers", &options.handlers),
         tables.concat()
     )
+}
+
+/// One table of the configuration; nothing when it has no lines.
+fn table(name: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("[{name}]\n{}\n\n", lines.join("\n"))
 }
 
 #[cfg(test)]
