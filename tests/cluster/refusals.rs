@@ -1,6 +1,8 @@
 //! What a node refuses, with which exit code and in which words.
 
 use crate::bed::{SOON, options, synced_pair};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use testbed::Pair;
 use testbed::nbd_client::{NbdClient, NbdError};
 
@@ -56,18 +58,30 @@ fn an_inconsistent_disk_is_not_promoted_unless_forced() {
 }
 
 #[test]
-fn a_sync_target_is_not_promoted() {
+fn a_sync_target_is_promoted_with_the_data_of_its_source_and_not_without() {
     let mut slow = options();
     slow.sync_rate_bytes = Some(4 << 20);
     let mut pair = Pair::new(&slow).expect("loopback is everywhere");
+    // Far behind what is copied while the test looks.
+    let far = 48 << 20;
+    let file = File::options().write(true).open(pair.a.disk()).unwrap();
+    file.write_all_at(&[0x5f; 4096], far).unwrap();
     pair.create_md();
     pair.up();
     pair.wait_connected();
     pair.a.must(&["primary", "--force", "r0"]);
     pair.b.wait_state("the resync runs", SOON, |state| state.replication == "SyncTarget");
     pair.a.must(&["secondary", "r0"]);
-    pair.b.run(&["primary", "r0"]).expect_code(17, "promotion of a sync target");
-    // And alone it is as bad.
+    pair.b.must(&["primary", "r0"]);
+    let mut client = NbdClient::open(&pair.b.nbd_socket(), "r0").unwrap();
+    let mut block = [0; 4096];
+    client.read(far, &mut block).unwrap();
+    assert_eq!(block, [0x5f; 4096], "what is not copied yet is read from the source");
+    drop(client);
+    pair.b.wait_state("no client", SOON, |state| state.clients == 0);
+    pair.b.must(&["secondary", "r0"]);
+    assert_ne!(pair.b.state().disk, "UpToDate", "the resync was to outlive the test");
+    // Alone it has half a copy.
     pair.a.kill9();
     pair.b.wait_state("the source is lost", SOON, |state| state.connection != "Connected");
     pair.b.run(&["primary", "r0"]).expect_code(17, "promotion of half a copy");
