@@ -114,10 +114,17 @@ impl Node {
         match plan.end {
             None => {
                 self.next_stage(Stage::Settling { with, early: Vec::new() });
+                let old = self.replica.state();
                 self.persist_superblock(
-                    |superblock| superblock.flags.connected = true,
+                    |superblock| {
+                        superblock.flags.connected = true;
+                        // Both are here, and neither is known to be older.
+                        superblock.flags.was_up_to_date |= superblock.flags.consistent;
+                    },
                     Some(Then::United(link)),
                 );
+                let new = self.replica.state();
+                self.disk_changed(old, new, "the peer's data are not newer");
             }
             Some(End::Source) => {
                 self.next_stage(Stage::Starting { with, end: End::Source });

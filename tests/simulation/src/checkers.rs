@@ -62,6 +62,10 @@ impl World {
         if synced {
             self.ledger.took_grant(host);
         }
+        if let Event::Disk { new: DiskState::Failed, .. } = event {
+            // What a disk holds that was given up is not counted on.
+            self.ledger.degraded(host);
+        }
         if let Event::Disk { new: DiskState::Inconsistent, old, reason } = event
             && *old > DiskState::Inconsistent
         {

@@ -162,6 +162,18 @@ impl World {
             self.command(1 - victim, Command::Connect { discard_my_data: false });
             return;
         }
+        if !patient && both.iter().all(|status| status.disk == DiskState::Inconsistent) {
+            // Nobody has whole data: the operator takes what there is.
+            let contents = self.hosts.each_ref().map(|host| host.data.current());
+            self.ledger.begin_anew(contents);
+            self.coverage.count("forced on bad data at the end");
+            self.command(0, Command::Primary { force: true });
+            if self.is_split() {
+                self.throw_away(1);
+                self.command(0, Command::Connect { discard_my_data: false });
+                return;
+            }
+        }
         if !patient && self.is_split() {
             let victim = usize::from(both[0].disk >= both[1].disk);
             self.resolve_split_brain(victim);
@@ -176,13 +188,6 @@ impl World {
             // Nothing says which data are right (D7): a promotion decides.
             self.coverage.count("bits without a direction at the end");
             self.promote(0);
-        }
-        if !patient && both.iter().all(|status| status.disk == DiskState::Inconsistent) {
-            // Nobody has whole data: the operator takes what there is.
-            let contents = self.hosts.each_ref().map(|host| host.data.current());
-            self.ledger.begin_anew(contents);
-            self.coverage.count("forced on bad data at the end");
-            self.command(0, Command::Primary { force: true });
         }
     }
 
