@@ -45,7 +45,6 @@ mutations! {
     SkipRotation: "G2: no new generation before an answer alone";
     AnswerBeforeTakeOver: "D10: clients are answered before the peer has taken over";
     HandOverWithoutGeneration: "D10, G2: the peer goes on on the generation of the lost disk";
-    HandOverForgetsLost: "D10: what was in flight to the lost disk is not marked";
     FarKeeperSkipsLog: "D1: the peer writes for a diskless Primary without a log";
     SoleCopyAcknowledgesCached: "D18: the only copy acknowledges what is not flushed";
     LeftDiskStaysUpToDate: "D10: a disk that leaves is not marked";

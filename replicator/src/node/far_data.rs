@@ -95,9 +95,7 @@ impl Node {
         let Some(current) = self.far.asked.or(self.far.exposed) else { return };
         self.far.taken_over = false;
         for blocks in self.far.lost.clone() {
-            if !self.breaks(Mutation::HandOverForgetsLost) {
-                self.send(Message::OutOfSync { blocks });
-            }
+            self.send(Message::OutOfSync { blocks });
         }
         self.notice(Level::Info, "the peer is asked to take over the log");
         self.send(Message::TakeOver { current });

@@ -153,7 +153,7 @@ impl World {
         self.client_opens(host, sectors, Wish::Trim { issued }, op);
     }
 
-    fn client_reads(&mut self, host: usize, sectors: Range<usize>) {
+    pub(crate) fn client_reads(&mut self, host: usize, sectors: Range<usize>) {
         let floors = self.ledger.floors(self.server_of(host), sectors.clone());
         let buffer = self.hosts[host].buffers.give(Use::Client, Vec::new());
         let op = ClientOp::Read { range: self.profile.geometry.bytes_of(&sectors), buffer };

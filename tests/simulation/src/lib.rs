@@ -16,6 +16,7 @@ mod client;
 mod coverage;
 mod disk;
 mod disk_faults;
+mod disk_scenarios;
 mod geometry;
 mod host;
 mod ledger;

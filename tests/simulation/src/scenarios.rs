@@ -1,6 +1,7 @@
 //! Schedules written by hand for rules whose breaks random runs meet too rarely: the same functions
 //! are played with sound engines, which must end well, and with a rule broken, which must not.
 
+use crate::disk_scenarios;
 use crate::profile::Profile;
 use crate::resync_scenarios;
 use crate::world::World;
@@ -58,6 +59,76 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "before_resync_target_forbids_a_resync",
         catches: &[Mutation::IgnoreBeforeTarget],
         play: resync_scenarios::before_resync_target,
+    },
+    Scenario {
+        name: "f1_the_old_disk_of_a_diskless_primary_returns",
+        catches: &[Mutation::HandOverWithoutGeneration],
+        play: disk_scenarios::the_old_disk_returns,
+    },
+    Scenario {
+        name: "f1_what_the_peer_writes_for_a_diskless_primary_is_in_its_log",
+        catches: &[Mutation::FarKeeperSkipsLog],
+        play: disk_scenarios::the_far_keeper_logs,
+    },
+    Scenario {
+        name: "f1_a_disk_that_was_left_behind_is_not_promoted",
+        catches: &[Mutation::LeftDiskStaysUpToDate],
+        play: disk_scenarios::a_left_disk_is_not_promoted,
+    },
+    Scenario {
+        name: "r3_nothing_is_answered_before_the_peer_has_taken_over",
+        catches: &[Mutation::AnswerBeforeTakeOver],
+        play: disk_scenarios::nothing_is_answered_before_the_take_over,
+    },
+    Scenario {
+        name: "f12a_the_sole_copy_loses_power",
+        catches: &[Mutation::SoleCopyAcknowledgesCached],
+        play: disk_scenarios::the_sole_copy_loses_power,
+    },
+    Scenario {
+        name: "f12b_a_diskless_primary_refuses_another_generation",
+        catches: &[Mutation::ResumeOnAnotherGeneration],
+        play: disk_scenarios::another_generation_is_refused,
+    },
+    Scenario {
+        name: "f12c_a_target_alone_acknowledges_nothing",
+        catches: &[Mutation::ServeStaleRead],
+        play: disk_scenarios::a_target_alone_acknowledges_nothing,
+    },
+    Scenario {
+        name: "f4_a_bad_block_does_not_win",
+        catches: &[Mutation::BadBlockStaysUpToDate],
+        play: disk_scenarios::a_bad_block_does_not_win,
+    },
+    Scenario {
+        name: "r20_the_confirmation_of_a_hand_over_is_lost",
+        catches: &[],
+        play: disk_scenarios::a_lost_confirmation,
+    },
+    Scenario {
+        name: "r24_a_diskless_flush_ends",
+        catches: &[],
+        play: disk_scenarios::a_diskless_flush,
+    },
+    Scenario {
+        name: "f2e_a_hung_disk_is_not_attached_before_its_write_has_returned",
+        catches: &[],
+        play: disk_scenarios::a_hung_disk_is_not_attached_early,
+    },
+    Scenario {
+        name: "f10e_after_a_failed_flush_everything_unflushed_is_copied_again",
+        catches: &[],
+        play: disk_scenarios::a_failed_flush,
+    },
+    Scenario {
+        name: "io_errors_with_exact_resync_sizes",
+        catches: &[],
+        play: disk_scenarios::io_errors_with_exact_sizes,
+    },
+    Scenario {
+        name: "r10_a_target_is_promoted_with_the_data_of_its_source",
+        catches: &[],
+        play: disk_scenarios::a_target_is_promoted,
     },
 ];
 

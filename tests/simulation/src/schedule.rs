@@ -61,6 +61,18 @@ impl World {
         self.last_stamp
     }
 
+    /// Reads some sectors through the client of `host`, waits for the answer, and judges it.
+    pub fn read(&mut self, host: usize, sectors: Range<usize>) {
+        self.client_reads(host, sectors);
+        self.wait_for_client(host);
+    }
+
+    /// Requests that ended with an error.
+    #[must_use]
+    pub fn client_errors(&self) -> u64 {
+        self.coverage.of("client error")
+    }
+
     /// Flushes through the client of `host` and waits for the answer.
     ///
     /// # Panics
