@@ -41,6 +41,7 @@ mutations! {
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";
     NoHardLimit: "D4: writes go on however much is unflushed";
+    NoNotice: "D17: the peer is not told of a bit that is set while connected";
     ZeroLargerThanLog: "D1: a zeroing that spans more extents than a quarter of the log is not cut";
     SkipRotation: "G2: no new generation before an answer alone";
     AnswerBeforeTakeOver: "D10: clients are answered before the peer has taken over";

@@ -25,7 +25,8 @@ impl Node {
         if self.role != Role::Primary {
             return Gate::Fail;
         }
-        if self.peer.is_frozen() || self.is_changing_disks() {
+        let hold = self.peer.is_frozen() || self.invalidation.holds_writes();
+        if hold || self.is_changing_disks() {
             return Gate::Hold;
         }
         match self.replica.state() {

@@ -154,7 +154,7 @@ impl Node {
             ),
         );
         self.mark_out_of_sync(blocks);
-        if self.peer.has_disk() {
+        if self.peer.has_disk() && !self.breaks(Mutation::NoNotice) {
             self.send(Message::OutOfSync { blocks });
         }
         let old = self.replica.state();

@@ -35,6 +35,8 @@ pub(super) enum Waiter {
     Demotion,
     /// The own disk is not UpToDate any more (D12, D18).
     Degraded,
+    /// The consent to be the source of `invalidate`.
+    Consent,
 }
 
 /// How far one of the two flushes is.
@@ -139,7 +141,7 @@ impl Node {
 
     /// Starts a pair now, or lets the waiters share the next one.
     pub(super) fn pair_begin(&mut self, waiters: Vec<Waiter>) {
-        let must_go = waiters.contains(&Waiter::Degraded);
+        let must_go = waiters.contains(&Waiter::Degraded) || waiters.contains(&Waiter::Consent);
         if !must_go && (self.pairs.open.len() >= PAIRS_OPEN_MAX || self.peer.is_frozen()) {
             self.pairs.parked.extend(waiters);
             return;
@@ -180,7 +182,7 @@ impl Node {
     fn must_not_answer_on_old_generation(&self, waiters: &[Waiter]) -> bool {
         let client = waiters.iter().any(|waiter| match waiter {
             Waiter::Client(_) => true,
-            Waiter::Demotion | Waiter::Degraded => false,
+            Waiter::Demotion | Waiter::Degraded | Waiter::Consent => false,
         });
         client || self.replica.attached().is_some_and(|disk| disk.bitmap.count() > 0)
     }
@@ -221,7 +223,7 @@ impl Node {
             return;
         };
         let pair = &self.pairs.open[index];
-        let answers = !pair.waiters.is_empty();
+        let answers = pair.waiters.iter().any(|waiter| *waiter != Waiter::Consent);
         let up_to_date = self.replica.state() == DiskState::UpToDate;
         let far_is_good = self.peer.disk() == DiskState::UpToDate;
         let alone = match (pair.local, pair.peer) {
@@ -259,6 +261,7 @@ impl Node {
                 Waiter::Client(request) => self.wish(Output::Reply { request, result: Ok(()) }),
                 Waiter::Demotion => self.demote_flushed(),
                 Waiter::Degraded => self.degraded_flushed(),
+                Waiter::Consent => self.consent_flushed(),
             }
         }
         self.flushes_resume();
@@ -324,6 +327,7 @@ impl Node {
                 Waiter::Client(request) => self.fail_request(request),
                 Waiter::Demotion => self.demote_failed("the local disk failed"),
                 Waiter::Degraded => self.degraded_flushed(),
+                Waiter::Consent => {}
             }
         }
     }
@@ -335,6 +339,7 @@ impl Node {
                 Waiter::Client(_) | Waiter::Demotion => self.pairs.parked.push(waiter),
                 // There is no peer any more whose cache could matter.
                 Waiter::Degraded => self.degraded_flushed(),
+                Waiter::Consent => {}
             }
         }
         self.flushes_resume();

@@ -6,6 +6,7 @@
 //! at any step with the link, the next handshake comes to the same end: an Inconsistent disk with
 //! all bits set is a target.
 
+use super::flush::Waiter;
 use super::persist::Then;
 use super::promote::{RoleChange, state};
 use super::route::AfterFlush;
@@ -51,8 +52,7 @@ impl Node {
         }
         match self.may_be_source() {
             Ok(()) => {
-                self.invalidation.begins = Some(End::Source);
-                self.send(Message::InvalidateAsk);
+                self.consent();
             }
             Err(refusal) => self.send(Message::SyncAsk { refusal: Some(refusal.text) }),
         }
@@ -116,10 +116,28 @@ impl Node {
         match self.may_be_source() {
             Ok(()) => {
                 self.invalidation.command = Some(command);
-                self.invalidation.begins = Some(End::Source);
-                self.send(Message::InvalidateAsk);
+                self.consent();
             }
             Err(refusal) => self.answer(command, Err(refusal)),
+        }
+    }
+
+    /// The peer gives up what it has: what both had must not be in a cache here (decision 5). New
+    /// writes wait until the resync has begun, as in a handshake.
+    fn consent(&mut self) {
+        self.invalidation.begins = Some(End::Source);
+        self.pair_begin(vec![Waiter::Consent]);
+    }
+
+    /// Again, until nothing is under way and nothing unflushed.
+    pub(super) fn consent_flushed(&mut self) {
+        if !self.invalidation.holds_writes() || !self.peer.has_disk() {
+            return;
+        }
+        if self.writes_under_way() || !self.unflushed.is_empty() {
+            self.pair_begin(vec![Waiter::Consent]);
+        } else {
+            self.send(Message::InvalidateAsk);
         }
     }
 
@@ -204,11 +222,13 @@ impl Node {
         if let Some(command) = std::mem::take(&mut self.invalidation).command {
             self.answer(command, Err(state(text)));
         }
+        self.resume_parked();
     }
 
     /// On a finished handshake: the resync begins now.
     pub(super) fn invalidation_began(&mut self) {
         self.invalidation = Invalidation::default();
+        self.resume_parked();
     }
 
     /// The connection is over: what it was to do is done by the next handshake.
@@ -229,6 +249,11 @@ impl Node {
 }
 
 impl Invalidation {
+    /// This node has agreed to be the source, and the resync has not begun.
+    pub(super) const fn holds_writes(&self) -> bool {
+        matches!(self.begins, Some(End::Source))
+    }
+
     const fn is_busy(&self) -> bool {
         self.command.is_some() || self.begins.is_some()
     }

@@ -135,6 +135,8 @@ pub struct Node {
     by_hand: Option<(CommandId, u64)>,
     /// Found out of sync, and the peer is not told yet (D17).
     notices: BlockSet,
+    /// Found out of sync, and neither hot in the log nor on its way to the disk.
+    bits_uncovered: bool,
     pieces: Pieces,
     sync_buffers: Vec<crate::ids::BufferId>,
     handlers: Handlers,
@@ -186,6 +188,7 @@ impl Node {
             invalidation: Invalidation::default(),
             by_hand: None,
             notices: BlockSet::default(),
+            bits_uncovered: false,
             pieces: Pieces::default(),
             sync_buffers: Vec::new(),
             handlers: Handlers::default(),
@@ -250,6 +253,7 @@ impl Node {
         }
         self.run_durable();
         self.notices_send();
+        self.persist_found();
     }
 
     /// The next wish, in the order in which they must be carried out.

@@ -57,9 +57,21 @@ impl Node {
         }
     }
 
+    /// What was found while metadata writes were under way goes to the disk when they are done.
+    pub(super) fn persist_found(&mut self) {
+        if self.persist.is_idle() && std::mem::take(&mut self.bits_uncovered) {
+            self.persist_bitmap();
+        }
+    }
+
     /// Writes the pages of the bitmap that hold these blocks, unless all of it lies under extents
     /// that are hot on stable storage (F19e).
     fn persist_uncovered(&mut self, blocks: BlockRange) {
+        if !self.persist.is_idle() {
+            // Many notices become one write.
+            self.bits_uncovered = true;
+            return;
+        }
         let Some(disk) = self.replica.writable() else { return };
         let extent = |block: u64| u32::try_from(block / EXTENT_BLOCKS).unwrap_or(u32::MAX);
         if disk.log.is_hot(extent(blocks.first), extent(blocks.end() - 1)) {

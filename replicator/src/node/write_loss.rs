@@ -33,6 +33,14 @@ impl Node {
     }
 
     /// Blocks of every write that is open: the lost disk may have them or not (D10).
+    pub(super) fn writes_under_way(&mut self) -> bool {
+        let open = &mut self.writes.open.0;
+        open.keys().into_iter().any(|key| {
+            open.get_mut(key)
+                .is_some_and(|write| write.local == Part::UnderWay || write.peer == Part::UnderWay)
+        })
+    }
+
     pub(super) fn open_write_blocks(&mut self) -> Vec<BlockRange> {
         let open = &mut self.writes.open.0;
         let keys = open.keys().into_iter();

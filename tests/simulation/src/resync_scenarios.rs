@@ -5,7 +5,7 @@ use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure};
 use crate::world::World;
 use replicator::event::{Command, Handler};
-use replicator::settings::{ChecksumUse, Handlers};
+use replicator::settings::{ChecksumUse, Handlers, OnIoError};
 use replicator::state::{ConnectionState, DiskState};
 use replicator::status::{Status, SyncProgress};
 use std::ops::Range;
@@ -177,4 +177,30 @@ pub(crate) fn before_resync_target(stage: Stage) -> Ending {
     ensure(&world, synced, "they never got in sync")?;
     let last = world.handlers_run(1).last().copied();
     ensure(&world, last == Some(Handler::AfterResyncTarget), "after-resync-target was not run")
+}
+
+/// A read error of a disk that is kept: both nodes know of the block, and a power cut of both takes
+/// that knowledge from neither.
+pub(crate) fn a_bit_set_while_connected(stage: Stage) -> Ending {
+    let profile = Profile { on_io_error: OnIoError::PassOn, ..Profile::calm() };
+    let mut world = stage.pair_of(1, profile);
+    world.write(0, SECTORS);
+    world.run_for(7_000_000);
+    world.spoil_sector(0, SECTORS.start);
+    world.begin_read(0, SECTORS);
+    let answered = world.wait_for_client(0);
+    ensure(&world, answered, "the read was not answered")?;
+    world.run_for(100_000);
+    let known = is(&world, 1, |status| status.out_of_sync_blocks == 1);
+    ensure(&world, known, "the peer was not told of the block")?;
+    world.cut_power(0);
+    world.cut_power(1);
+    let up = world.bring_up_and_wait(1);
+    ensure(&world, up, "the peer never came up")?;
+    let kept = is(&world, 1, |status| status.out_of_sync_blocks >= 1);
+    ensure(&world, kept, "the peer forgot the block")?;
+    world.bring_up(0);
+    world.mend_sectors(0);
+    let synced = world.gets_in_sync();
+    ensure(&world, synced, "they never got in sync")
 }

@@ -56,6 +56,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: resync_scenarios::an_unreadable_block,
     },
     Scenario {
+        name: "r9_a_bit_set_while_connected_is_announced",
+        catches: &[Mutation::NoNotice],
+        play: resync_scenarios::a_bit_set_while_connected,
+    },
+    Scenario {
         name: "before_resync_target_forbids_a_resync",
         catches: &[Mutation::IgnoreBeforeTarget],
         play: resync_scenarios::before_resync_target,

@@ -168,6 +168,11 @@ impl World {
         self.hosts[host].unreadable.insert(sector);
     }
 
+    /// The bad sectors of a host's disk are replaced by the disk itself.
+    pub fn mend_sectors(&mut self, host: usize) {
+        self.hosts[host].unreadable.clear();
+    }
+
     /// How a host's handlers end from now on.
     pub fn handlers_end_with(&mut self, host: usize, exit: Option<i32>) {
         self.hosts[host].handler_exit = exit;
@@ -177,6 +182,21 @@ impl World {
     #[must_use]
     pub fn handlers_run(&self, host: usize) -> &[Handler] {
         &self.hosts[host].handlers_run
+    }
+
+    /// A write that is durable before its answer; waits for that.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    pub fn write_durably(&mut self, host: usize, sectors: Range<usize>) -> u64 {
+        self.client_writes(host, sectors, true);
+        assert!(self.wait_for_client(host), "no answer to a write: {:?}", self.violation());
+        self.last_stamp
+    }
+
+    /// Reads some sectors through the client of `host` and does not wait for the answer.
+    pub fn begin_read(&mut self, host: usize, sectors: Range<usize>) {
+        self.client_reads(host, sectors);
     }
 
     /// Zeroes sectors through the client of `host` and does not wait for the answer.

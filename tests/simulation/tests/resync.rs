@@ -383,3 +383,53 @@ fn stress_al_more_than_a_hundred_extents_through_the_smallest_log() {
     assert!(world.wait_for_client(0), "a deadlock: {}", world.requests_open(0));
     assert!(world.gets_in_sync(), "{:?}", world.violation());
 }
+
+#[test]
+fn r9_a_bit_set_while_connected_is_announced() {
+    holds("r9_a_bit_set_while_connected_is_announced");
+}
+
+#[test]
+fn r10_a_promotion_during_a_resync_waits_for_what_is_granted() {
+    for seed in 0..10 {
+        let mut world = pair_with_all_to_copy(seed, Some(400_000));
+        syncs(&mut world);
+        assert!(world.demote_and_wait(0), "seed {seed}");
+        world.run_for(200_000);
+        assert!(is_done(world.ask(0, Command::Primary { force: false })), "seed {seed}");
+        world.begin_write(0, 0..2_000);
+        assert!(world.wait_for_client(0), "seed {seed}: a write waits for ever");
+        assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
+    }
+}
+
+#[test]
+fn f17_flushes_and_writes_overtake_resync_payloads_and_nothing_diverges() {
+    for seed in 0..5 {
+        let mut world = pair_with_all_to_copy(seed, None);
+        for round in 0..120 {
+            world.begin_write(0, round * 16..round * 16 + 21);
+            if round % 5 == 0 {
+                world.begin_flush(0);
+            }
+            world.run_for(300);
+        }
+        assert!(world.wait_for_client(0), "seed {seed}");
+        assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
+    }
+}
+
+#[test]
+fn f19e_invalidated_data_stay_given_up_over_a_power_cut_of_both() {
+    let mut world = World::calm_pair(14);
+    world.write(0, 0..64);
+    assert!(is_done(world.ask(1, Command::Invalidate)));
+    world.cut_power(0);
+    world.cut_power(1);
+    for host in [0, 1] {
+        assert!(world.bring_up_and_wait(host));
+    }
+    let target = status(&world, 1);
+    assert_eq!((target.disk, target.out_of_sync_blocks), (DiskState::Inconsistent, 32));
+    assert!(world.gets_in_sync(), "{:?}", world.violation());
+}
