@@ -97,6 +97,9 @@ impl Node {
             self.writes_lose_disk();
             self.pairs_lose_disk();
             self.resume_parked();
+        } else {
+            // The source of a resync runs pairs, too: one left open would be the last.
+            self.pairs_lose_disk();
         }
         // A handshake may have waited for the generation; a connection for the attachment.
         self.send_data_when_settled();
