@@ -13,7 +13,7 @@
 use crate::digest::Digested;
 use crate::ids::{BufferId, CommandId, HandlerId, IoId, LinkId, RequestId};
 use crate::message::Message;
-use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
+use crate::state::{ConnectionState, DiskState, ReplicationState, Role, Suspended};
 use crate::status::Status;
 use metadata::layout::Layout;
 use metadata::superblock::Superblock;
@@ -440,6 +440,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Clients' I/O is frozen, or goes on.
+    Suspension {
+        /// The reasons before.
+        old: Suspended,
+        /// The reasons after.
+        new: Suspended,
+        /// Why.
+        reason: &'static str,
+    },
     /// Anything else.
     Notice {
         /// How bad.
@@ -585,6 +594,13 @@ pub enum Output {
         id: HandlerId,
         /// Which.
         handler: Handler,
+    },
+    /// Write the resume mark into the run directory, or remove it (G4): with it, and in the same
+    /// boot, a daemon that starts again resumes as Primary (`Settings::resume`). Carried out before
+    /// the outputs that follow.
+    ResumeMark {
+        /// Whether there is to be one.
+        present: bool,
     },
     /// The daemon may end; everything is on disk.
     Stop,

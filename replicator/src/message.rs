@@ -401,4 +401,6 @@ pub enum Message {
         /// Those of superblock and log.
         sequences: Sequences,
     },
+    /// Primary to Secondary: I leave; mark your disk Outdated, durably, and say so by `State` (G5).
+    Outdate,
 }

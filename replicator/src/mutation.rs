@@ -52,4 +52,16 @@ mutations! {
     BadBlockStaysUpToDate: "D12: a disk with a block that failed stays UpToDate";
     ServeStaleRead: "D12: a read is served from blocks that are out of sync";
     ResumeOnAnotherGeneration: "G7: a diskless Primary goes on on any generation";
+    AnswerWhileFrozen: "G5: what was in flight is answered while clients' I/O is frozen";
+    RotateWhileFrozen: "G2: a new generation begins while frozen, although the peer may come back";
+    StaleFencingCounts: "G5: a fence-peer result counts although the connection came back meanwhile";
+    UpToDateBeforePeersMark: "G5: whole data are UpToDate before the peer has unmarked them as outdated";
+    PeerOutdatedClearedLate: "G5: the mark that the peer is outdated is cleared after the grant";
+    FreezeAfterAnswering: "G5: clients' I/O is frozen after what was in flight was answered";
+    FencedAlone: "G5: a lone node that restarts under fencing counts as UpToDate";
+    NoDiskTimeout: "D15: a disk that answers nothing is waited for";
+    GivenUpDiskHoldsUp: "D15: I/O of a disk that was given up turns handshakes away";
+    AnswerAfterStall: "D19: clients are answered after a stall without a sign of the peer";
+    ResumeWithoutConsent: "G4: a restarted Primary resumes without asking anybody";
+    ResumeCountsAsPromotion: "D16: the promotion number is raised by a resume";
 }

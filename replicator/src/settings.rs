@@ -265,6 +265,9 @@ pub struct Settings {
     pub split_brain: SplitBrainPolicies,
     /// Which handlers there are.
     pub handlers: Handlers,
+    /// The resume mark of this resource is there: in the same boot this node goes on as the Primary
+    /// that it was (G4, `Output::ResumeMark`).
+    pub resume: bool,
 }
 
 impl Settings {
@@ -283,6 +286,7 @@ impl Settings {
             disk: DiskSettings::default(),
             split_brain: SplitBrainPolicies::default(),
             handlers: Handlers::default(),
+            resume: false,
         }
     }
 

@@ -70,6 +70,52 @@ pub enum ReplicationState {
     PausedSyncT,
 }
 
+/// Why no request of a client is started and none is answered (G5); nothing set: they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Suspended {
+    /// An operator said `suspend-io`.
+    pub user: bool,
+    /// There are no UpToDate data within reach (`on-no-data-accessible = suspend-io`).
+    pub no_data: bool,
+    /// The peer is out of sight and not yet known to be fenced (`resource-and-stonith`).
+    pub fencing: bool,
+}
+
+impl Suspended {
+    /// True when there is a reason.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.user || self.no_data || self.fencing
+    }
+
+    /// Each reason by its name in status, and whether it holds.
+    #[must_use]
+    pub const fn named(self) -> [(&'static str, bool); 3] {
+        [("user", self.user), ("no-data", self.no_data), ("fencing", self.fencing)]
+    }
+}
+
+impl fmt::Display for Suspended {
+    /// `user,no-data,fencing`, as far as they hold; `no` when none does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held: Vec<&str> =
+            self.named().into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect();
+        f.pad(&if held.is_empty() { "no".to_owned() } else { held.join(",") })
+    }
+}
+
+/// Which of the startup timeouts says how long a start waits for the peer (G6, drbd-facts 2.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum StartupWait {
+    /// `wfc-timeout`.
+    #[default]
+    Normal,
+    /// `degr-wfc-timeout`: this node was Primary without its peer when it went down.
+    Degraded,
+    /// `outdated-wfc-timeout`: the peer is known to be outdated.
+    PeerOutdated,
+}
+
 macro_rules! names {
     ($type:ident: $($variant:ident),+) => {
         impl $type {
@@ -104,6 +150,7 @@ macro_rules! names {
 names!(Role: Primary, Secondary);
 names!(DiskState: Diskless, Attaching, Failed, Inconsistent, Outdated, DUnknown, Consistent, UpToDate);
 names!(ConnectionState: StandAlone, Disconnecting, Unconnected, Connecting, Connected);
+names!(StartupWait: Normal, Degraded, PeerOutdated);
 names!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget, PausedSyncS, PausedSyncT);
 
 impl DiskState {
@@ -130,6 +177,14 @@ mod tests {
         assert!(DiskState::Inconsistent < DiskState::Outdated);
         assert!(DiskState::Outdated < DiskState::Consistent);
         assert!(DiskState::Consistent < DiskState::UpToDate);
+    }
+
+    #[test]
+    fn reasons_of_a_suspension_are_told_by_name() {
+        assert_eq!(Suspended::default().to_string(), "no");
+        let both = Suspended { user: true, no_data: false, fencing: true };
+        assert_eq!(both.to_string(), "user,fencing");
+        assert!(both.any() && !Suspended::default().any());
     }
 
     #[test]

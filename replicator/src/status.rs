@@ -1,6 +1,6 @@
 //! A picture of the whole resource at one moment, for status, scripts and metrics.
 
-use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
+use crate::state::{ConnectionState, DiskState, ReplicationState, Role, StartupWait, Suspended};
 use metadata::generations::Generations;
 use metadata::superblock::Flags;
 use std::time::Duration;
@@ -104,6 +104,13 @@ pub struct Status {
     pub generations: Generations,
     /// The flags of the superblock; none is set while no disk is known.
     pub flags: Flags,
+    /// Why clients' I/O is frozen.
+    pub suspended: Suspended,
+    /// Promotions of this node, resumes not counted: with the boot it tells one Primary from the
+    /// next (D16). 0 while no disk is known.
+    pub promotion_number: u64,
+    /// Which startup timeout holds, by what the last attachment found (G6).
+    pub startup_wait: StartupWait,
     /// Counters.
     pub counters: Counters,
 }

@@ -19,9 +19,21 @@ pub(crate) enum Timer {
     SyncRate,
     /// A connection that this node has dropped itself does not come back.
     Reconnect,
+    /// The peer was expected back, and is fenced now.
+    Fence,
+    /// The peer has not marked its disk Outdated in time.
+    Parting,
+    /// A resumed Primary waits for its peer no longer.
+    Resume,
+    /// An I/O of the disk takes too long.
+    Disk,
+    /// The ping after a stall is not answered.
+    Stall,
+    /// A moment near enough to notice a stall by.
+    Watch,
 }
 
-const ALL: [Timer; 7] = [
+const ALL: [Timer; 13] = [
     Timer::Dial,
     Timer::Handshake,
     Timer::Alive,
@@ -29,6 +41,12 @@ const ALL: [Timer; 7] = [
     Timer::Flush,
     Timer::SyncRate,
     Timer::Reconnect,
+    Timer::Fence,
+    Timer::Parting,
+    Timer::Resume,
+    Timer::Disk,
+    Timer::Stall,
+    Timer::Watch,
 ];
 
 /// At most one deadline for each purpose.

@@ -3,7 +3,9 @@
 
 use metadata::generations::Generations;
 use metadata::superblock::{FLAG_NAMES, Flags};
-use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
+use replicator::state::{
+    ConnectionState, DiskState, ReplicationState, Role, StartupWait, Suspended,
+};
 use replicator::status::{Counters, Status, SyncProgress};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -39,6 +41,10 @@ pub(super) struct StatusWire {
     generations: GenerationsWire,
     /// The names of those that are set.
     flags: Vec<String>,
+    /// The reasons that hold.
+    suspended: Vec<String>,
+    promotion_number: u64,
+    startup_wait: String,
     counters: CountersWire,
 }
 
@@ -121,6 +127,9 @@ impl From<Status> for StatusWire {
                 history: status.generations.history.map(hex),
             },
             flags: set_names(status.flags),
+            suspended: reasons(status.suspended),
+            promotion_number: status.promotion_number,
+            startup_wait: status.startup_wait.name().to_owned(),
             counters: CountersWire(status.counters),
         }
     }
@@ -166,6 +175,9 @@ impl TryFrom<StatusWire> for Status {
                 ],
             },
             flags: flags(&wire.flags)?,
+            suspended: suspended(&wire.suspended)?,
+            promotion_number: wire.promotion_number,
+            startup_wait: named(&wire.startup_wait, StartupWait::from_code, StartupWait::name)?,
             counters: wire.counters.0,
         })
     }
@@ -215,6 +227,25 @@ fn flags(names: &[String]) -> Result<Flags, String> {
     Ok(Flags::from_bits(bits).expect("invariant: every name stands for a bit that is known"))
 }
 
+fn reasons(suspended: Suspended) -> Vec<String> {
+    suspended.named().into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name.into()).collect()
+}
+
+fn suspended(names: &[String]) -> Result<Suspended, String> {
+    let mut suspended = Suspended::default();
+    for name in names {
+        match name.as_str() {
+            "user" => suspended.user = true,
+            "no-data" => suspended.no_data = true,
+            "fencing" => suspended.fencing = true,
+            _ => {
+                return Err(format!("unknown reason '{name}'; the daemon has another version"));
+            }
+        }
+    }
+    Ok(suspended)
+}
+
 fn identifier(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).map_err(|_| format!("'{text}' is no identifier"))
 }
@@ -261,6 +292,9 @@ pub(crate) mod tests {
                 history: [7, 8],
             },
             flags: Flags { consistent: true, lost_power: true, ..Flags::default() },
+            suspended: Suspended::default(),
+            promotion_number: 22,
+            startup_wait: StartupWait::Degraded,
             counters: Counters {
                 client_written_bytes: 11 << 10,
                 client_read_bytes: 12 << 10,
@@ -292,6 +326,16 @@ pub(crate) mod tests {
         assert_eq!(wire.flags, ["consistent", "lost-power"]);
         wire.flags.push("enchanted".to_owned());
         assert!(Status::try_from(wire).unwrap_err().contains("unknown flag 'enchanted'"));
+    }
+
+    #[test]
+    fn the_reasons_of_a_suspension_travel_by_name_and_an_unknown_one_is_an_error() {
+        let suspended = Suspended { user: true, no_data: true, fencing: true };
+        let mut wire = StatusWire::from(Status { suspended, ..sample() });
+        assert_eq!(wire.suspended, ["user", "no-data", "fencing"]);
+        assert_eq!(Status::try_from(wire.clone()).unwrap().suspended, suspended);
+        wire.suspended.push("boredom".to_owned());
+        assert!(Status::try_from(wire).unwrap_err().contains("unknown reason 'boredom'"));
     }
 
     #[test]

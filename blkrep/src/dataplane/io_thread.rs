@@ -10,6 +10,7 @@ use super::metadata_writer::MetadataWriter;
 use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
 use super::report::log_event;
+use super::resume_mark::ResumeMark;
 use super::token::{Source, Token};
 use crate::ring::arena::{Pool, Span};
 use crate::ring::{Completion, Interest, Operation, Ring};
@@ -35,6 +36,7 @@ pub(super) struct Parts {
     pub(super) disk: DataDisk,
     pub(super) metadata: MetadataWriter,
     pub(super) orders: Orders,
+    pub(super) resume_mark: ResumeMark,
 }
 
 /// The thread's state.
@@ -47,6 +49,7 @@ pub(super) struct IoThread {
     metadata: Option<MetadataWriter>,
     is_disk_leaving: bool,
     orders: Orders,
+    resume_mark: ResumeMark,
     commands: Vec<(CommandId, oneshot::Sender<Answer>)>,
     commands_ever: u64,
     inputs: VecDeque<Input>,
@@ -78,7 +81,7 @@ const fn rank(source: Source) -> Rank {
 impl IoThread {
     /// A thread that has not begun.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { ring, node, peer, clients, disk, metadata, orders } = parts;
+        let Parts { ring, node, peer, clients, disk, metadata, orders, resume_mark } = parts;
         Self {
             ring,
             node,
@@ -88,6 +91,7 @@ impl IoThread {
             metadata: Some(metadata),
             is_disk_leaving: false,
             orders,
+            resume_mark,
             commands: Vec::new(),
             commands_ever: 0,
             inputs: VecDeque::new(),
@@ -260,6 +264,7 @@ impl IoThread {
             Output::RunHandler { id, .. } => {
                 inputs.push_back(Input::HandlerDone { id, exit: None });
             }
+            Output::ResumeMark { present } => self.resume_mark.set(present),
             Output::Stop => {
                 let limit = Duration::from_millis(LAST_SENDS_MS_MAX);
                 self.stop_at = Some(self.now.after(limit));

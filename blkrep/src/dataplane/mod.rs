@@ -28,6 +28,7 @@ mod nbd_session;
 mod peer_link;
 mod peer_port;
 mod report;
+mod resume_mark;
 mod send_queue;
 pub mod start;
 mod token;

@@ -21,6 +21,9 @@ pub(super) fn log_event(event: &Event) {
         Event::Replication { old, new, reason } => {
             tracing::info!("repl( {old} -> {new} ) [{reason}]");
         }
+        Event::Suspension { old, new, reason } => {
+            tracing::warn!("susp( {old} -> {new} ) [{reason}]");
+        }
         Event::Notice { level: Level::Info, text } => tracing::info!("{text}"),
         Event::Notice { level: Level::Warning, text } => tracing::warn!("{text}"),
         Event::Notice { level: Level::Error, text } => tracing::error!("{text}"),

@@ -11,6 +11,7 @@ use super::listener::ListenError;
 use super::metadata_writer::MetadataWriter;
 use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
+use super::resume_mark::ResumeMark;
 use crate::daemon::DaemonPlan;
 use crate::ring::arena::{Arena, ArenaError};
 use crate::ring::{Ring, RingError};
@@ -65,6 +66,8 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     let mut settings = plan.settings.clone();
     settings.window = arena_plan.window;
     settings.sync_buffers = arena_plan.sync_buffers;
+    let resume_mark = ResumeMark::beside(&plan.control_socket);
+    settings.resume = resume_mark.is_present();
     let disks = disk::open_disks(&plan.data_path, &plan.meta)?;
     let image = read_image(&disks, &settings)?;
     let peer = PeerPort::open(plan.listen, plan.peer)?;
@@ -87,7 +90,7 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
         let disk = DataDisk::new(disks.data.fd, ring.arena_mut());
         let metadata = MetadataWriter::new(disks.meta.fd, ring.arena_mut());
         let node = Node::new(settings, seed);
-        let parts = Parts { ring, node, peer, clients, disk, metadata, orders };
+        let parts = Parts { ring, node, peer, clients, disk, metadata, orders, resume_mark };
         drop(started_sender.send(Ok(())));
         let result = IoThread::new(parts).run(image);
         drop(ended_sender.send(result));

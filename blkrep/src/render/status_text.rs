@@ -51,7 +51,11 @@ pub fn status_text(status: &Status, canvas: Canvas) -> String {
         writeln!(text, "{content}").expect("invariant: a string takes every line");
     };
     let role = paint(status.role.name(), role_tone(status.role));
-    line(format!("{} role:{role}", status.resource));
+    let frozen = match status.suspended.any() {
+        true => format!(" {}", paint(&format!("suspended:{}", status.suspended), Tone::Bad)),
+        false => String::new(),
+    };
+    line(format!("{} role:{role}{frozen}", status.resource));
     line(format!("  disk:{}", paint(status.disk.name(), disk_tone(status.disk))));
     line(format!("  {}{}", status.peer_name, peer_words(status, paint)));
     let details = replica_words(status, paint);
@@ -227,6 +231,13 @@ mod tests {
         let mut outdated = alone(ConnectionState::Connecting);
         outdated.peer_disk = DiskState::Outdated;
         assert!(plain(&outdated).contains("connection:Connecting\n    peer-disk:Outdated\n"));
+    }
+
+    #[test]
+    fn frozen_io_stands_beside_the_role_with_its_reasons() {
+        let mut status = quiet();
+        (status.suspended.user, status.suspended.fencing) = (true, true);
+        assert!(plain(&status).starts_with("r0 role:Primary suspended:user,fencing\n"));
     }
 
     #[test]

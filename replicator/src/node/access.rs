@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::settings::OnNoData;
-use crate::state::{DiskState, Role};
+use crate::state::{DiskState, Role, Suspended};
 
 /// What a request may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,8 @@ impl Node {
         if self.role != Role::Primary {
             return Gate::Fail;
         }
-        let hold = self.peer.is_frozen() || self.invalidation.holds_writes();
+        let hold =
+            self.peer.is_frozen() || self.invalidation.holds_writes() || self.suspension.holds();
         if hold || self.is_changing_disks() {
             return Gate::Hold;
         }
@@ -57,8 +58,29 @@ impl Node {
             // D2: without UpToDate data anywhere nothing is acknowledged.
             match self.settings.disk.on_no_data {
                 OnNoData::IoError => Gate::Fail,
+                OnNoData::SuspendIo if self.suspension.is_waived() => Gate::Fail,
                 OnNoData::SuspendIo => Gate::Hold,
             }
+        }
+    }
+
+    /// Clients' I/O is frozen as long as there are no good data, if that is configured; with data, or
+    /// without, everything is looked at again.
+    pub(super) fn watch_for_data(&mut self) {
+        let lacks = self.role == Role::Primary
+            && self.settings.disk.on_no_data == OnNoData::SuspendIo
+            && self.replica.state() != DiskState::UpToDate
+            && self.peer.disk() != DiskState::UpToDate
+            && self.far.reconnect_until.is_none();
+        if !lacks {
+            self.suspension.waive(false);
+        }
+        let no_data = lacks && !self.suspension.is_waived();
+        if no_data != self.suspension.reasons().no_data {
+            let new = Suspended { no_data, ..self.suspension.reasons() };
+            let reason =
+                if no_data { "no UpToDate data within reach" } else { "data are there again" };
+            self.suspension_is(new, reason);
         }
     }
 

@@ -40,6 +40,15 @@ impl Node {
         if self.breaks(Mutation::SkipRotation) {
             return true;
         }
+        if self.suspension.holds() && !self.breaks(Mutation::RotateWhileFrozen) {
+            // The peer may come back, and nothing is answered before (G5): no generation yet.
+            return false;
+        }
+        self.begin_generation()
+    }
+
+    /// The same, frozen or not.
+    pub(super) fn begin_generation(&mut self) -> bool {
         if self.generation_pending {
             return false;
         }
@@ -82,6 +91,8 @@ impl Node {
         self.generation_pending = false;
         let current = self.replica.attached().map(|disk| disk.superblock.generations.current);
         self.expose(current);
+        self.fence_thaw();
+        self.answer_held();
         self.writes_answer_alone();
         self.pairs_answer_alone();
         self.send_data_when_settled();

@@ -7,8 +7,11 @@ use super::replica::{Attached, Replica, found_at_attach};
 use super::route::AfterFlush;
 use crate::event::{DiskImage, Event, Level, Refusal, RefusalClass};
 use crate::message::Message;
-use crate::state::{DiskState, Role};
+use crate::mutation::Mutation;
+use crate::settings::Fencing;
+use crate::state::{DiskState, Role, StartupWait};
 use metadata::hot_extents::HotExtents;
+use metadata::superblock::Flags;
 use metadata::units::device_blocks;
 
 impl Node {
@@ -29,6 +32,13 @@ impl Node {
         for reason in &found.notices {
             self.notice(Level::Warning, format!("counts as out of sync: {reason}"));
         }
+        self.startup_wait = startup_wait(&superblock.flags);
+        self.resume_if_same_boot(superblock.boot_id, image.boot_id);
+        let peer_outdated = superblock.flags.peer_outdated;
+        self.peer.known_disk = peer_outdated.then_some(DiskState::Outdated);
+        let trusted = peer_outdated
+            || self.settings.disk.fencing == Fencing::DontCare
+            || self.breaks(Mutation::FencedAlone);
         let crashed = superblock.flags.primary;
         let unclean = !superblock.flags.bitmap_clean && superblock.attach_number > 0;
         if unclean && superblock.boot_id != image.boot_id {
@@ -51,6 +61,7 @@ impl Node {
             log: HotExtents::new(image.layout.log, found.next_sequence),
             logical_block_bytes: image.logical_block_bytes,
             zeroes_cheaply: image.zeroes_cheaply,
+            trusted,
         }));
         self.disk_changed(DiskState::Diskless, DiskState::Attaching, "the disk is open");
         self.attach_marks(image.boot_id, found.log_used);
@@ -102,6 +113,7 @@ impl Node {
             // What was said on this connection was said without the disk.
             self.reconnect("the disk is attached; the two must compare their data anew");
         }
+        self.resume_begin();
         self.leave_when_quiet();
     }
 
@@ -117,5 +129,16 @@ impl Node {
         if old != new {
             self.tell(Event::Disk { old, new, reason: reason.into() });
         }
+    }
+}
+
+/// Which startup timeout holds: a peer that is known to be outdated comes first (drbd-facts 2.8).
+const fn startup_wait(found: &Flags) -> StartupWait {
+    if found.peer_outdated {
+        StartupWait::PeerOutdated
+    } else if found.primary && !found.connected {
+        StartupWait::Degraded
+    } else {
+        StartupWait::Normal
     }
 }

@@ -11,6 +11,7 @@ use crate::ids::{HandlerId, LinkId};
 use crate::message::{Message, RefusalCode, RefusalMessage};
 use crate::mutation::Mutation;
 use crate::settings::ChecksumUse;
+use crate::state::DiskState;
 use crate::wire::BITMAP_RUNS_BYTES_MAX;
 use metadata::generations::same_generation;
 use metadata::runs;
@@ -114,17 +115,13 @@ impl Node {
         match plan.end {
             None => {
                 self.next_stage(Stage::Settling { with, early: Vec::new() });
-                let old = self.replica.state();
                 self.persist_superblock(
                     |superblock| {
                         superblock.flags.connected = true;
-                        // Both are here, and neither is known to be older.
-                        superblock.flags.was_up_to_date |= superblock.flags.consistent;
+                        superblock.flags.peer_outdated = false;
                     },
                     Some(Then::United(link)),
                 );
-                let new = self.replica.state();
-                self.disk_changed(old, new, "the peer's data are not newer");
             }
             Some(End::Source) => {
                 self.next_stage(Stage::Starting { with, end: End::Source });
@@ -151,13 +148,14 @@ impl Node {
             return;
         }
         self.give_log_back();
+        // Whoever is the source has the newest data there are.
+        if self.replica.state() > DiskState::Inconsistent {
+            self.own_disk_is_up_to_date("its data are the ones to be copied");
+        }
         let Some(peer_current) = self.starts_as_source() else { return };
         let drawn = self.entropy.generation();
-        let old = self.replica.state();
         self.persist_superblock(
             |superblock| {
-                // Both are here, and the other one's data are older.
-                superblock.flags.was_up_to_date |= superblock.flags.consistent;
                 let generations = superblock.generations;
                 superblock.generations = begin_sync(generations, peer_current, drawn);
                 superblock.flags.connected = true;
@@ -167,8 +165,6 @@ impl Node {
             },
             Some(Then::SourceReady(link)),
         );
-        let new = self.replica.state();
-        self.disk_changed(old, new, "its data are the newest of both");
     }
 
     /// This node is about to be the source, in a handshake or on a finished one (`invalidate`); the
@@ -262,6 +258,7 @@ impl Node {
                 superblock.flags.was_up_to_date = false;
                 superblock.flags.connected = true;
                 superblock.flags.peer_may_hold_current = false;
+                superblock.flags.peer_outdated = false;
             },
             Some(Then::TargetReady(link)),
         );

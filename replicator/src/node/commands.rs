@@ -28,6 +28,9 @@ impl Node {
             | Command::Down
             | Command::Status => false,
         };
+        if self.resume_makes_way(id, command) {
+            return;
+        }
         if changes_role && self.role_change != RoleChange::None {
             self.answer(
                 id,
@@ -65,9 +68,6 @@ impl Node {
             Command::Secondary => self.demote(id),
             Command::Attach => self.attach_asked(id),
             Command::Detach { force } => self.detach(id, force),
-            Command::Outdate | Command::SuspendIo | Command::ResumeIo => {
-                self.answer(id, Err(state("this release cannot do that".into())));
-            }
             Command::PauseSync | Command::ResumeSync => {
                 let result = self.sync_hold_asked(command == Command::PauseSync);
                 self.answer(id, result);
@@ -75,6 +75,9 @@ impl Node {
             Command::Invalidate => self.invalidate(id),
             Command::InvalidateRemote => self.invalidate_remote(id),
             Command::NewCurrentUuid { clear_bitmap } => self.new_generation(id, clear_bitmap),
+            Command::Outdate => self.outdate(id),
+            Command::SuspendIo => self.suspend_io(id),
+            Command::ResumeIo => self.resume_io(id),
             Command::Down => self.leave(id),
             Command::Status => {
                 let answer = Answer::Status(Box::new(self.status(self.now)));
@@ -131,7 +134,7 @@ impl Node {
             (Message::Ping { number }, None) => {
                 self.send_in(crate::event::Lane::Urgent, Message::Pong { number }, None);
             }
-            (Message::Pong { .. }, None) => {}
+            (Message::Pong { number }, None) => self.pong_received(number),
             (Message::Bye, None) => self.drop_session("the peer was told to disconnect"),
             (message, payload) if connected => self.connected_received(message, payload),
             (message, payload) => match self.peer.early_mut() {
@@ -193,6 +196,7 @@ impl Node {
             (Message::OutOfSync { blocks }, None) => self.out_of_sync_received(blocks),
             (Message::State { role, disk }, None) => self.state_received(role, disk),
             (Message::Durable { sequences }, None) => self.peer_numbers_durable(sequences),
+            (Message::Outdate, None) => self.outdate_received(),
             (Message::PromoteAsk, None) => self.promote_ask_received(),
             (Message::PromoteAnswer { refusal }, None) => self.promote_answer_received(refusal),
             (message, payload) => self.out_of_turn(&message, payload),
@@ -209,6 +213,7 @@ impl Node {
 
     fn state_received(&mut self, role: Role, disk: DiskState) {
         let had_data = self.peer.has_disk();
+        let was_good = self.peer.disk() == DiskState::UpToDate;
         if let Some(peer) = self.peer.connected_mut() {
             peer.role = role;
             peer.promoting = false;
@@ -226,6 +231,13 @@ impl Node {
             self.peer_data_lost();
             self.replication_changed(old, "the peer's disk is gone");
         }
+        if !was_good && self.peer.disk() == DiskState::UpToDate {
+            // It has become what a Primary without a disk can go on with (D10).
+            self.hand_over();
+        }
+        self.part_when_outdated();
+        self.doubt_is_over();
+        self.resume_with_peer();
         self.detach_without_peer();
         // Whatever the peer's disk has become: who waits for good data may go on, or gets an error.
         self.resume_parked();

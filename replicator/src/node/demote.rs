@@ -11,6 +11,7 @@ use crate::state::Role;
 impl Node {
     pub(super) fn demote(&mut self, command: CommandId) {
         if self.role == Role::Secondary {
+            self.resume_mark_void();
             self.answer(command, Ok(()));
             return;
         }
@@ -25,6 +26,15 @@ impl Node {
             self.answer(command, Err(state(text)));
             return;
         }
+        if self.suspension.holds() {
+            let reasons = self.suspension.reasons();
+            let text = format!(
+                "clients' I/O is suspended ({reasons}); run 'blkrep resume-io' first, or wait for the peer"
+            );
+            self.answer(command, Err(state(text)));
+            return;
+        }
+        self.resume_mark_void();
         self.wish(Output::CloseExport { message: self.turned_away_message("is being demoted") });
         self.role_change = RoleChange::Draining { command };
         self.demote_when_quiet();

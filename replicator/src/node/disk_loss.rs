@@ -82,6 +82,8 @@ impl Node {
         self.unflushed = BlockSet::default();
         self.pairs.forget_unflushed();
         self.timers.stop(Timer::Flush);
+        self.disk_watch_ends();
+        self.outdating_without_disk();
         self.generation_pending = false;
         self.degrading = None;
         self.guest_loses_disk();
@@ -113,6 +115,7 @@ impl Node {
         match self.role_change {
             RoleChange::None | RoleChange::FlushingBoth { .. } => {}
             RoleChange::AfterHandshake { command, .. }
+            | RoleChange::Fencing { command, .. }
             | RoleChange::Asked { command, .. }
             | RoleChange::Quieting { command, .. }
             | RoleChange::Flushing { command, .. }

@@ -165,7 +165,7 @@ impl Node {
             self.far.reconnect_until = Some(until);
             self.timers.set(Timer::Reconnect, until);
         }
-        self.drop_session(reason);
+        self.drop_session_to_meet_again(reason);
     }
 
     /// The session is over.

@@ -258,7 +258,7 @@ impl Node {
         }
         for waiter in pair.waiters {
             match waiter {
-                Waiter::Client(request) => self.wish(Output::Reply { request, result: Ok(()) }),
+                Waiter::Client(request) => self.reply(request, Ok(()), None),
                 Waiter::Demotion => self.demote_flushed(),
                 Waiter::Degraded => self.degraded_flushed(),
                 Waiter::Consent => self.consent_flushed(),

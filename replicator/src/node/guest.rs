@@ -7,6 +7,7 @@ use super::route::Purpose;
 use crate::event::{IoOutcome, Lane, Output, Payload};
 use crate::ids::{BufferId, LinkId};
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::slab::Slab;
 use crate::state::Role;
 use metadata::units::ByteRange;
@@ -57,6 +58,13 @@ impl Guest {
 }
 
 impl Node {
+    /// True while I/O that the peer asked for may still reach the disk (D15). A disk that was given
+    /// up is nobody's successor's: its I/O holds nothing up.
+    pub(super) fn guest_holds_disk(&self) -> bool {
+        let given_up = self.replica.is_gone() && !self.breaks(Mutation::GivenUpDiskHoldsUp);
+        self.guest.is_busy() && !given_up
+    }
+
     pub(super) fn guest_write(
         &mut self,
         number: u64,

@@ -36,8 +36,8 @@ impl Node {
         }
         match handler {
             Handler::BeforeResyncTarget => self.before_target_done(id, exit),
-            Handler::FencePeer
-            | Handler::UnfencePeer
+            Handler::FencePeer => self.fence_peer_done(id, exit),
+            Handler::UnfencePeer
             | Handler::SplitBrain
             | Handler::InitialSplitBrain
             | Handler::PriLost

@@ -12,11 +12,14 @@ use crate::state::Role;
 
 impl Node {
     pub(super) fn disconnect(&mut self, command: CommandId) {
+        if self.part_in_order(Some(command)) {
+            return;
+        }
         self.disconnect_now();
         self.answer(command, Ok(()));
     }
 
-    fn disconnect_now(&mut self) {
+    pub(super) fn disconnect_now(&mut self) {
         if matches!(self.peer.intent, Intent::StandAlone(_)) {
             return;
         }
@@ -40,14 +43,20 @@ impl Node {
         if let Some(earlier) = self.leaving.replace(command) {
             self.answer(earlier, Ok(()));
         }
-        self.disconnect_now();
+        self.resume_mark_void();
+        if !self.part_in_order(None) {
+            self.disconnect_now();
+        }
         self.leave_when_quiet();
     }
 
     /// Detaches when nothing is under way any more; a disk that was given up is simply left.
     pub(super) fn leave_when_quiet(&mut self) {
-        let busy = self.guest.is_busy() || self.sole_is_busy() || !self.persist.is_idle();
-        if self.leaving.is_none() || busy {
+        // What a disk that was given up has not returned holds nobody up (D15).
+        let busy = self.guest_holds_disk()
+            || self.sole_is_busy()
+            || !(self.persist.is_idle() || self.replica.is_gone());
+        if self.leaving.is_none() || busy || self.outdating.is_parting() {
             return;
         }
         if self.replica.is_gone() {

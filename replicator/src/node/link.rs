@@ -6,6 +6,7 @@ use crate::event::{CloseHow, Event, Handler, Lane, Level, LinkOrigin, Output, Pa
 use crate::ids::LinkId;
 use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
 use crate::message::{RefusalCode, RefusalMessage};
+use crate::mutation::Mutation;
 use crate::state::{ConnectionState, DiskState};
 use crate::timers::Timer;
 use std::time::Duration;
@@ -162,10 +163,10 @@ impl Node {
                 self.wish(Output::CloseLink { link, how: CloseHow::Abort });
                 return;
             }
-            self.drop_session("replaced by a new connection");
+            self.drop_session_to_meet_again("replaced by a new connection");
         }
         self.part_rivals(origin);
-        if self.guest.is_busy() || self.sole_is_busy() {
+        if self.guest_holds_disk() || self.sole_is_busy() {
             self.turn_away(link, self.busy("I/O of the previous connection is still under way"));
             return;
         }
@@ -292,12 +293,20 @@ impl Node {
             self.wish(Output::Release(payload.buffer));
         }
         self.peer.session = None;
+        let was_connected = old == ConnectionState::Connected;
+        let late = self.breaks(Mutation::FreezeAfterAnswering);
+        if was_connected && !late {
+            self.peer_out_of_sight(old_disk);
+        }
         self.sync_stop();
         self.far_data_disconnected();
         self.invalidation_ends();
         self.by_hand_interrupted();
         if had_data {
             self.peer_data_lost();
+        }
+        if was_connected && late {
+            self.peer_out_of_sight(old_disk);
         }
         if old == ConnectionState::Connecting {
             self.notice(Level::Info, format!("the handshake was broken off: {reason}"));
@@ -313,7 +322,10 @@ impl Node {
 
     fn after_session(&mut self) {
         self.timers.stop(Timer::Alive);
+        self.stall_is_over();
         self.redial_soon();
+        self.part();
+        self.fence_goes_on();
         self.role_change_without_peer();
         self.detach_without_peer();
         self.resume_parked();

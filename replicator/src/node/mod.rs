@@ -14,6 +14,7 @@ mod detach;
 mod disk_loss;
 mod far_data;
 mod far_read;
+mod fencing;
 mod flush;
 mod follow;
 mod greet;
@@ -25,6 +26,7 @@ mod link;
 mod log;
 mod new_generation;
 mod notice;
+mod outdate;
 mod peer;
 mod persist;
 mod picture;
@@ -33,10 +35,13 @@ mod progress;
 mod promote;
 mod read;
 mod replica;
+mod resume;
 mod route;
 mod sessions;
 mod sole_copy;
 mod split_brain;
+mod stall;
+mod suspend;
 mod sync_end;
 mod sync_hold;
 mod sync_source;
@@ -52,27 +57,32 @@ use crate::ids::{CommandId, IoId, Moment};
 use crate::overlap::Overlap;
 use crate::settings::Settings;
 use crate::slab::Slab;
-use crate::state::Role;
+use crate::state::{Role, StartupWait};
 use crate::status::Counters;
 use crate::timers::{Timer, Timers};
 use detach::Detaching;
 use disk_loss::Degrading;
 use far_data::FarData;
 use far_read::FarReads;
+use fencing::Fencing;
 use flush::Pairs;
 use follow::Follow;
 use guest::Guest;
 use handlers::Handlers;
 use invalidate::Invalidation;
+use outdate::Outdating;
 use peer::Peer;
 use persist::Persist;
 use pieces::Pieces;
 use promote::RoleChange;
 use read::ClientRead;
 use replica::Replica;
+use resume::Resume;
 use route::Purpose;
 use sole_copy::SoleCopy;
+use stall::DiskWatch;
 use std::collections::VecDeque;
+use suspend::Suspension;
 use sync_hold::Hold;
 use sync_source::Source;
 use sync_target::Target;
@@ -140,6 +150,12 @@ pub struct Node {
     pieces: Pieces,
     sync_buffers: Vec<crate::ids::BufferId>,
     handlers: Handlers,
+    suspension: Suspension,
+    fencing: Fencing,
+    outdating: Outdating,
+    resume: Resume,
+    disk_watch: DiskWatch,
+    startup_wait: StartupWait,
     counters: Counters,
     #[cfg(feature = "mutations")]
     mutation: Option<crate::mutation::Mutation>,
@@ -192,6 +208,12 @@ impl Node {
             pieces: Pieces::default(),
             sync_buffers: Vec::new(),
             handlers: Handlers::default(),
+            suspension: Suspension::default(),
+            fencing: Fencing::default(),
+            outdating: Outdating::default(),
+            resume: Resume::default(),
+            disk_watch: DiskWatch::default(),
+            startup_wait: StartupWait::default(),
             counters: Counters::default(),
             #[cfg(feature = "mutations")]
             mutation: None,
@@ -225,6 +247,9 @@ impl Node {
     pub fn handle(&mut self, now: Moment, input: Input) {
         assert!(now >= self.now, "invariant: time does not go back");
         self.now = now;
+        if self.has_stalled() {
+            self.stalled();
+        }
         match input {
             Input::DiskOpened(image) => self.attach(*image),
             Input::DiskOpenFailed { reason } => self.disk_open_failed(&reason),
@@ -254,6 +279,8 @@ impl Node {
         self.run_durable();
         self.notices_send();
         self.persist_found();
+        self.watch_for_data();
+        self.watch_for_stalls();
     }
 
     /// The next wish, in the order in which they must be carried out.
@@ -276,6 +303,12 @@ impl Node {
             Timer::Flush => self.flush_due(),
             Timer::SyncRate => self.sync_pump(),
             Timer::Reconnect => self.reconnect_over(),
+            Timer::Fence => self.fence_due(),
+            Timer::Parting => self.part(),
+            Timer::Resume => self.resume_due(),
+            Timer::Disk => self.disk_overdue(),
+            Timer::Stall => self.stall_unanswered(),
+            Timer::Watch => {}
         }
     }
 
@@ -284,7 +317,9 @@ impl Node {
     }
 
     fn io(&mut self, purpose: Purpose) -> IoId {
-        IoId(self.ios.insert(purpose))
+        let io = IoId(self.ios.insert(purpose));
+        self.disk_watch_begins(io);
+        io
     }
 
     fn tell(&mut self, event: Event) {

@@ -128,6 +128,7 @@ impl Node {
         if let Some(disk) = self.replica.writable() {
             let all = disk.bitmap.blocks();
             disk.bitmap.clear(metadata::units::BlockRange { first: 0, count: all.max(1) });
+            disk.trusted = true;
         }
         self.persist_bitmap();
         self.persist_superblock(

@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) split_brain: bool,
     /// This Primary yields in a split brain and is being demoted; until then it states nothing.
     pub(super) yields: bool,
+    /// What is known of its disk while it is out of sight: never better than Outdated.
+    pub(super) known_disk: Option<DiskState>,
     /// Why the last attempt was refused, in words for status.
     pub(super) refusal: Option<String>,
 }
@@ -206,7 +208,8 @@ impl Peer {
     }
 
     pub(super) fn disk(&self) -> DiskState {
-        self.connected().map_or(DiskState::DUnknown, |connected| connected.disk)
+        let unseen = self.known_disk.unwrap_or(DiskState::DUnknown);
+        self.connected().map_or(unseen, |connected| connected.disk)
     }
 
     pub(super) fn handshake_replication(&self) -> ReplicationState {

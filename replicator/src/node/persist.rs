@@ -54,6 +54,12 @@ pub(super) enum Then {
     ByHand,
     /// The generation of two replicas that were declared equal.
     Declared(LinkId),
+    /// The mark that the peer is fenced (G5).
+    Fenced,
+    /// `outdate`.
+    Outdated,
+    /// The own disk is Outdated, and the connection may end in order.
+    PartingOutdated(LinkId),
     /// The bitmap and the mark of a clean detach.
     Left,
 }
@@ -191,6 +197,9 @@ impl Node {
                 Then::GivenUp(link) => self.given_up(link),
                 Then::ByHand => self.by_hand_durable(),
                 Then::Declared(link) => self.declared(link),
+                Then::Fenced => self.fenced_durable(),
+                Then::Outdated => self.outdated_durable(),
+                Then::PartingOutdated(link) => self.parting_outdated_durable(link),
                 Then::Left => self.left(),
             }
         }

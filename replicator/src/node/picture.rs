@@ -30,13 +30,17 @@ impl Node {
             sync: self.sync_progress(now),
             incomplete_blocks: self.hold.incomplete,
             clients: self.clients,
-            requests_open: count(self.writes.open_count()) + self.reads_open,
+            requests_open: count(self.writes.open_count() + self.suspension.held_count())
+                + self.reads_open,
             writes_unacked: count(self.writes.unacked_count()),
             peer_writes_open: count(self.guest.open_count()),
             disk_open: count(self.ios.len()),
             generations: disk
                 .map_or_else(Generations::just_created, |disk| disk.superblock.generations),
             flags: disk.map_or_else(Flags::default, |disk| disk.superblock.flags),
+            suspended: self.suspension.reasons(),
+            promotion_number: disk.map_or(0, |disk| disk.superblock.promotion_number),
+            startup_wait: self.startup_wait,
             counters: self.counters,
         }
     }

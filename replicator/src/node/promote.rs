@@ -2,12 +2,14 @@
 //! G4, D8, D15).
 
 use super::persist::Then;
+use super::resume::RESUME;
 use super::route::AfterFlush;
 use super::{Node, Sync};
 use crate::event::{Answer, Event, Output, Refusal, RefusalClass};
 use crate::generation::rotate;
 use crate::ids::{CommandId, NodeIndex};
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::state::{DiskState, Role};
 use crate::timers::Timer;
 use metadata::generations::PRIMARY_BIT;
@@ -18,6 +20,11 @@ pub(super) enum RoleChange {
     None,
     /// Promotion: waits for the end of a handshake.
     AfterHandshake {
+        command: CommandId,
+        force: bool,
+    },
+    /// Promotion: the peer is out of sight and is being fenced (G5).
+    Fencing {
         command: CommandId,
         force: bool,
     },
@@ -74,8 +81,10 @@ impl Node {
             self.timers.set(Timer::RoleChange, self.now.after(self.handshake_timeout()));
         } else if self.peer.is_connected() {
             self.promote_ask(command, force);
-        } else {
+        } else if self.peer_cannot_go_on() {
             self.promote_quiet(command, force);
+        } else {
+            self.fence_for_promotion(command, force);
         }
     }
 
@@ -109,6 +118,8 @@ impl Node {
             DiskState::Inconsistent | DiskState::Outdated | DiskState::Consistent if force => {
                 Ok(())
             }
+            // Fencing the peer decides.
+            DiskState::Consistent if !self.peer.is_connected() => Ok(()),
             DiskState::Inconsistent | DiskState::Outdated | DiskState::Consistent => good(format!(
                 "Need access to UpToDate data: the disk of {me} is {disk}; connect to {peer} and wait for the \
                  resync, or run 'blkrep primary --force' if these data are to become the good ones"
@@ -128,7 +139,9 @@ impl Node {
         let me = self.settings.my_name().to_owned();
         let refusal = match self.role_change {
             _ if self.role == Role::Primary => Some(format!("{me} is Primary")),
-            RoleChange::None | RoleChange::AfterHandshake { .. } => None,
+            RoleChange::None | RoleChange::AfterHandshake { .. } | RoleChange::Fencing { .. } => {
+                None
+            }
             RoleChange::Asked { command, .. } => match self.settings.me {
                 NodeIndex::First => Some(format!("{me} is becoming Primary at this moment")),
                 NodeIndex::Second => {
@@ -150,6 +163,9 @@ impl Node {
         if let Some(peer) = self.peer.connected_mut() {
             peer.promoting = refusal.is_none();
         }
+        if refusal.is_none() {
+            self.resume_yields();
+        }
         self.send(Message::PromoteAnswer { refusal });
     }
 
@@ -169,6 +185,7 @@ impl Node {
                 self.drop_session("no answer to a request for promotion");
             }
             RoleChange::None
+            | RoleChange::Fencing { .. }
             | RoleChange::Quieting { .. }
             | RoleChange::Flushing { .. }
             | RoleChange::Marking { .. }
@@ -187,6 +204,7 @@ impl Node {
                 self.promote(command, force);
             }
             RoleChange::None
+            | RoleChange::Fencing { .. }
             | RoleChange::Quieting { .. }
             | RoleChange::Flushing { .. }
             | RoleChange::Marking { .. }
@@ -201,6 +219,7 @@ impl Node {
         match self.role_change {
             // Begun without the peer, or before it was known: now the peer must be asked (G4).
             RoleChange::AfterHandshake { command, force }
+            | RoleChange::Fencing { command, force }
             | RoleChange::Quieting { command, force }
             | RoleChange::Flushing { command, force, .. } => {
                 self.role_change = RoleChange::None;
@@ -215,7 +234,7 @@ impl Node {
         }
     }
 
-    fn promote_quiet(&mut self, command: CommandId, force: bool) {
+    pub(super) fn promote_quiet(&mut self, command: CommandId, force: bool) {
         self.timers.stop(Timer::RoleChange);
         self.role_change = RoleChange::Quieting { command, force };
         self.promote_when_quiet();
@@ -223,7 +242,7 @@ impl Node {
 
     pub(super) fn promote_when_quiet(&mut self) {
         let RoleChange::Quieting { command, force } = self.role_change else { return };
-        if self.guest.is_busy() || self.sole_is_busy() {
+        if self.guest_holds_disk() || self.sole_is_busy() {
             return;
         }
         if self.replica.is_gone() {
@@ -260,12 +279,13 @@ impl Node {
             self.drop_session("promoted during a handshake; it begins anew");
         }
         let with_peers_data = self.peer.has_disk();
+        let resumed = command == RESUME && !self.breaks(Mutation::ResumeCountsAsPromotion);
         let drawn = self.entropy.generation();
         let old = self.replica.state();
         self.persist_superblock(
             |superblock| {
                 superblock.flags.primary = true;
-                superblock.promotion_number += 1;
+                superblock.promotion_number += u64::from(!resumed);
                 if superblock.device_bytes == 0 {
                     superblock.device_bytes = superblock.capacity_bytes;
                 }
@@ -286,6 +306,9 @@ impl Node {
             },
             Some(Then::Promoted),
         );
+        if force && let Some(disk) = self.replica.writable() {
+            disk.trusted = true;
+        }
         let new = self.replica.state();
         self.disk_changed(old, new, "forced: these data are the good ones now");
     }
@@ -305,6 +328,7 @@ impl Node {
         self.peer.discard_my_data = false;
         self.expose(if good { own_current } else { peer_current });
         self.tell(Event::Role { old: Role::Secondary, new: Role::Primary, reason: "asked to" });
+        self.resume_mark_set();
         self.wish(export);
         self.send_state();
         self.role_change_ends(command, Ok(()));
@@ -350,7 +374,10 @@ impl Node {
     }
 
     pub(super) fn answer(&mut self, command: CommandId, result: Result<(), Refusal>) {
-        if command == OWN_ACCORD {
+        if command == RESUME {
+            self.resume_ended(&result);
+        }
+        if command == OWN_ACCORD || command == RESUME {
             return;
         }
         let answer = match result {

@@ -4,7 +4,7 @@
 use super::Node;
 use super::access::Gate;
 use super::route::Purpose;
-use crate::event::{IoOutcome, Output};
+use crate::event::{ClientError, IoOutcome, Output};
 use crate::ids::{BufferId, RequestId};
 use crate::mutation::Mutation;
 use crate::state::{DiskState, Role};
@@ -67,8 +67,7 @@ impl Node {
     }
 
     pub(super) fn fail_read(&mut self, read: ClientRead) {
-        self.fail_request(read.request);
-        self.read_over(read.buffer);
+        self.read_over(read, Err(self.client_error()));
     }
 
     /// Something has changed that reads wait for.
@@ -102,13 +101,12 @@ impl Node {
     /// The buffer holds what was asked for.
     pub(super) fn read_answer(&mut self, read: ClientRead) {
         self.counters.client_read_bytes += read.range.bytes();
-        self.wish(Output::Reply { request: read.request, result: Ok(()) });
-        self.read_over(read.buffer);
+        self.read_over(read, Ok(()));
     }
 
-    fn read_over(&mut self, buffer: BufferId) {
+    fn read_over(&mut self, read: ClientRead, result: Result<(), ClientError>) {
         self.reads_open -= 1;
-        self.wish(Output::Release(buffer));
+        self.reply(read.request, result, Some(read.buffer));
         self.demote_when_quiet();
         self.detach_when_quiet();
     }

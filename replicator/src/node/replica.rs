@@ -19,6 +19,9 @@ pub(super) struct Attached {
     pub(super) log: HotExtents,
     pub(super) logical_block_bytes: u32,
     pub(super) zeroes_cheaply: bool,
+    /// Nothing speaks for a peer with newer data: whole data may count as UpToDate. Under fencing a
+    /// start alone does not know that (G5).
+    pub(super) trusted: bool,
 }
 
 /// The own disk through its life.
@@ -78,14 +81,15 @@ impl Replica {
 }
 
 impl Attached {
-    /// From the superblock's flags (drbd-facts 1.2); without fencing a whole disk that was UpToDate
-    /// is.
+    /// From the superblock's flags (drbd-facts 1.2); a whole disk that was UpToDate is, unless
+    /// fencing says that the peer may have gone on.
     fn state(&self) -> DiskState {
         let flags = &self.superblock.flags;
         match (flags.consistent, flags.was_up_to_date) {
             (false, _) => DiskState::Inconsistent,
             (true, false) => DiskState::Outdated,
-            (true, true) => DiskState::UpToDate,
+            (true, true) if self.trusted => DiskState::UpToDate,
+            (true, true) => DiskState::Consistent,
         }
     }
 

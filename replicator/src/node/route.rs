@@ -137,10 +137,14 @@ impl Node {
 
     /// There are no good data, or this node does not serve (any more).
     pub(super) fn fail_request(&mut self, request: RequestId) {
-        let error = match self.role {
+        self.reply(request, Err(self.client_error()), None);
+    }
+
+    /// What a client hears that cannot be served.
+    pub(super) const fn client_error(&self) -> ClientError {
+        match self.role {
             Role::Primary => ClientError::Io,
             Role::Secondary => ClientError::Shutdown,
-        };
-        self.wish(Output::Reply { request, result: Err(error) });
+        }
     }
 }

@@ -87,10 +87,11 @@ impl Node {
     /// G2, G5: from now on the target may hold the current generation, and is not outdated any
     /// more.
     fn grant_prepare(&mut self, link: LinkId) {
+        let late = self.breaks(Mutation::PeerOutdatedClearedLate);
         self.persist_superblock(
             |superblock| {
                 superblock.flags.peer_may_hold_current = true;
-                superblock.flags.peer_outdated = false;
+                superblock.flags.peer_outdated &= late;
             },
             Some(Then::Granted(link)),
         );
@@ -147,6 +148,9 @@ impl Node {
             },
             Some(Then::Adopted(link)),
         );
+        if let Some(disk) = self.replica.writable() {
+            disk.trusted = true;
+        }
         let new = self.replica.state();
         self.disk_changed(old, new, "the resync is complete");
     }
@@ -159,6 +163,7 @@ impl Node {
         self.send_state();
         self.sync_over();
         self.run_handler(Handler::AfterResyncTarget);
+        self.unfence_when_good();
     }
 
     /// Source: both have the same data.
@@ -174,6 +179,7 @@ impl Node {
                 superblock.flags.bitmap_covers_history = false;
                 superblock.flags.crashed_primary = false;
                 superblock.flags.lost_power = false;
+                superblock.flags.peer_outdated = false;
             },
             None,
         );
@@ -221,6 +227,7 @@ impl Node {
         if let Some(peer) = self.peer.connected_mut() {
             peer.disk = new;
         }
+        self.unfence_when_good();
         if old != new {
             self.tell(Event::PeerDisk { old, new, reason: reason.into() });
         }

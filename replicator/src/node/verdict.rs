@@ -197,7 +197,6 @@ impl Node {
     /// current generation.
     fn settle_in_sync(&mut self, with: With, mine: &DataStatement, theirs: &DataStatement) {
         let whole = mine.disk > DiskState::Inconsistent && theirs.disk > DiskState::Inconsistent;
-        let old = self.replica.state();
         let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
         self.next_stage(Stage::Settling { with, early: Vec::new() });
         if self.replica.attached().is_none() {
@@ -208,8 +207,6 @@ impl Node {
             |superblock| {
                 superblock.flags.connected = true;
                 if whole {
-                    // Both are here and have the same: there are no newer data.
-                    superblock.flags.was_up_to_date = true;
                     superblock.generations = retire_bitmap(superblock.generations);
                     superblock.flags.bitmap_covers_history = false;
                     superblock.flags.crashed_primary = false;
@@ -220,8 +217,6 @@ impl Node {
             },
             Some(Then::InSync(link)),
         );
-        let new = self.replica.state();
-        self.disk_changed(old, new, "the peer has the same data");
     }
 
     pub(super) fn in_sync_durable(&mut self, link: LinkId) {
@@ -275,12 +270,16 @@ impl Node {
         self.send_state();
         self.sync_hold_connected();
         self.send_durable_numbers();
+        self.peer_in_sight();
+        self.doubt_is_over_early();
         for (message, payload) in early {
             self.session_received(message, payload);
         }
         self.hand_over();
         self.reconnect_over();
         self.role_change_with_peer();
+        self.resume_with_peer();
+        self.unfence_when_good();
         self.resume_parked();
     }
 

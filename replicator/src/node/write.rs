@@ -122,6 +122,7 @@ impl Writes {
 
 impl Node {
     pub(super) fn request(&mut self, request: RequestId, op: ClientOp) {
+        let Some(op) = self.hold_request(request, op) else { return };
         self.sync_sees_application();
         match op {
             ClientOp::Read { range, buffer } => self.client_read(request, range, buffer),
@@ -145,7 +146,7 @@ impl Node {
                 } else if fua {
                     self.client_flush(request);
                 } else {
-                    self.wish(Output::Reply { request, result: Ok(()) });
+                    self.reply(request, Ok(()), None);
                 }
             }
             ClientOp::Flush => {
@@ -383,7 +384,7 @@ impl Node {
                 self.unflushed.insert(write.range.blocks_touched());
                 self.flush_soon();
             }
-            self.wish(Output::Reply { request: write.request, result: Ok(()) });
+            self.reply(write.request, Ok(()), None);
         }
         if write.logged {
             self.log_give_back(write.range);
@@ -418,6 +419,7 @@ impl Node {
         for key in std::mem::take(&mut self.writes.parked) {
             self.write_start(key);
         }
+        self.answer_held();
         self.writes_answer_alone();
         self.pairs_answer_alone();
         self.reads_resume();

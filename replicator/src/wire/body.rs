@@ -98,6 +98,7 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::Ping => Message::Ping { number: r.u64()? },
         Kind::Pong => Message::Pong { number: r.u64()? },
         Kind::Bye => Message::Bye,
+        Kind::Outdate => Message::Outdate,
         Kind::OutOfSync => Message::OutOfSync { blocks: r.blocks()? },
         Kind::TakeOver => Message::TakeOver { current: r.u64()? },
         Kind::TookOver => Message::TookOver { current: r.u64()? },
@@ -204,6 +205,7 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         | Message::SyncNoneLeft
         | Message::SyncNotYet
         | Message::SyncConfirm
+        | Message::Outdate
         | Message::Bye => {}
     }
 }

@@ -120,6 +120,7 @@ kinds! {
     NewGeneration = 47, body 8, 8, data 0;
     NewGenerationDone = 49, body 0, 0, data 0;
     Durable = 48, body 16, 16, data 0;
+    Outdate = 52, body 0, 0, data 0;
 }
 
 impl Kind {

@@ -170,6 +170,7 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
         Kind::Ping => vec![Message::Ping { number }],
         Kind::Pong => vec![Message::Pong { number }],
         Kind::Bye => vec![Message::Bye],
+        Kind::Outdate => vec![Message::Outdate],
         Kind::OutOfSync => {
             vec![Message::OutOfSync { blocks: BlockRange { first: 1 << 40, count: 3 } }]
         }

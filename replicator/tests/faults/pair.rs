@@ -390,6 +390,7 @@ impl Pair {
                     self.feed(index, Input::SyncBuffer(buffer));
                 }
             }
+            Output::ResumeMark { .. } => {}
             Output::OpenExport { .. } => host.export_open = true,
             Output::CloseExport { .. } => host.export_open = false,
             Output::Dial => self.dial(index),

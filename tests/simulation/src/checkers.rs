@@ -55,10 +55,12 @@ impl World {
         let synced = matches!(
             event,
             Event::Disk { old: DiskState::Inconsistent, new: DiskState::UpToDate, .. }
-        ) && self.hosts[host]
-            .status
-            .as_ref()
-            .is_some_and(|status| status.replication == ReplicationState::SyncTarget);
+        ) && self.hosts[host].status.as_ref().is_some_and(|status| {
+            matches!(
+                status.replication,
+                ReplicationState::SyncTarget | ReplicationState::PausedSyncT
+            )
+        });
         if synced {
             self.ledger.took_grant(host);
         }

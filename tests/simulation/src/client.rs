@@ -179,6 +179,10 @@ impl World {
             return;
         };
         self.trace(|| format!("client {host} hears {id:?} {result:?}"));
+        if self.hosts[host].frozen {
+            self.fail(format!("node {host} answered {id:?} while clients' I/O is frozen"));
+            return;
+        }
         match open.wish {
             Wish::Write { issued, .. } | Wish::Trim { issued } => {
                 self.ledger.end(open.sectors.clone(), issued);

@@ -6,10 +6,10 @@ use crate::disk::{DataDisk, Work};
 use crate::disk_faults::Broken;
 use crate::geometry::Geometry;
 use crate::metadata_disk::MetadataDisk;
-use replicator::event::Handler;
+use replicator::event::{Handler, Input};
 use replicator::node::Node;
 use replicator::status::Status;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// A machine.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Host {
     pub(crate) starting: bool,
     /// Fresh metadata are written before the next start.
     pub(crate) must_create: bool,
+    /// Each metadata write takes so much longer, in microseconds.
+    pub(crate) metadata_extra_us: u64,
     /// Data writes under way do not end before this is taken back.
     pub(crate) writes_stuck: bool,
     /// Data flushes under way do not end before this is taken back.
@@ -45,6 +47,13 @@ pub(crate) struct Host {
     pub(crate) broken: Broken,
     /// Counts the power cuts.
     pub(crate) power_cuts: u64,
+    /// Stopped (SIGSTOP): what happens to it waits, in order.
+    pub(crate) stopped: bool,
+    pub(crate) backlog: VecDeque<Input>,
+    /// The resume mark in the run directory.
+    pub(crate) resume_mark: bool,
+    /// It has said that clients' I/O is frozen.
+    pub(crate) frozen: bool,
     /// Counts the changes of the connection's state.
     pub(crate) connection_changes: u64,
     /// The engine's picture after its last event.
@@ -65,6 +74,7 @@ impl Host {
             timer_at_us: None,
             starting: false,
             must_create: false,
+            metadata_extra_us: 0,
             writes_stuck: false,
             flushes_stuck: false,
             unreadable: BTreeSet::new(),
@@ -72,6 +82,10 @@ impl Host {
             handlers_run: Vec::new(),
             broken: Broken::default(),
             power_cuts: 0,
+            stopped: false,
+            backlog: VecDeque::new(),
+            resume_mark: false,
+            frozen: false,
             connection_changes: 0,
             status: None,
         }

@@ -17,7 +17,9 @@ mod coverage;
 mod disk;
 mod disk_faults;
 mod disk_scenarios;
+mod fencing_scenarios;
 mod geometry;
+mod handlers;
 mod host;
 mod ledger;
 mod links;
@@ -30,6 +32,8 @@ mod resync_scenarios;
 mod run;
 mod scenarios;
 mod schedule;
+mod stall_scenarios;
+mod suspension_scenarios;
 mod wishes;
 mod world;
 
@@ -40,5 +44,7 @@ pub use geometry::Geometry;
 pub use profile::Profile;
 pub use random::Random;
 pub use run::{Report, current_seed, run, run_broken};
-pub use scenarios::{Ending, SCENARIOS, Scenario, Stage, ensure, scenario_of, well};
+pub use scenarios::{
+    Ending, SCENARIOS, Scenario, Stage, ensure, scenario_named, scenario_of, well,
+};
 pub use world::World;

@@ -46,10 +46,17 @@ pub(crate) enum Act {
     MendDisk,
     Detach,
     DetachForced,
+    SuspendIo,
+    ResumeIo,
+    Outdate,
+    /// SIGSTOP.
+    StopProcess,
+    /// SIGCONT.
+    ContinueProcess,
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 27] = [
+pub(crate) const ACTS: [Act; 32] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -77,6 +84,11 @@ pub(crate) const ACTS: [Act; 27] = [
     Act::MendDisk,
     Act::Detach,
     Act::DetachForced,
+    Act::SuspendIo,
+    Act::ResumeIo,
+    Act::Outdate,
+    Act::StopProcess,
+    Act::ContinueProcess,
 ];
 
 /// Messages whose loss is worth a try: the joints of handshake, resync, flush and promotion.
@@ -187,6 +199,17 @@ impl World {
                 self.hosts[host].writes_stuck ^= true;
             }
             Act::ResolveSplitBrain => self.resolve_split_brain(host),
+            Act::SuspendIo => {
+                self.command(host, Command::SuspendIo);
+            }
+            Act::ResumeIo => {
+                self.command(host, Command::ResumeIo);
+            }
+            Act::Outdate => {
+                self.command(host, Command::Outdate);
+            }
+            Act::StopProcess => self.stop_process(host, true),
+            Act::ContinueProcess => self.stop_process(host, false),
             Act::PauseSync => {
                 self.command(host, Command::PauseSync);
             }
@@ -297,6 +320,9 @@ impl World {
         self.ledger.process_ends(host);
         let this = &mut self.hosts[host];
         this.node = None;
+        this.frozen = false;
+        this.stopped = false;
+        this.backlog.clear();
         this.status = None;
         this.timer_at_us = None;
         this.metadata.process_dies();
@@ -313,6 +339,7 @@ impl World {
         self.network.vanish(host);
         let this = &mut self.hosts[host];
         this.powered = false;
+        this.resume_mark = false;
         this.power_cuts += 1;
         this.writes_stuck = false;
         this.data.lose_power(&mut self.random);
@@ -353,7 +380,7 @@ impl World {
     pub(crate) fn resolve_split_brain(&mut self, victim: usize) {
         let survivor = 1 - victim;
         let status = self.hosts[survivor].status.as_ref();
-        let good = status.is_some_and(|status| status.disk == DiskState::UpToDate);
+        let good = status.is_some_and(|status| status.disk > DiskState::Inconsistent);
         if !self.is_split() || !good {
             return;
         }

@@ -7,7 +7,8 @@ use crate::random::Random;
 use replicator::event::Handler;
 use replicator::ids::NodeIndex;
 use replicator::settings::{
-    ChecksumUse, DiskSettings, Handlers, NetTimers, OnIoError, PeerWindow, Settings, SyncSettings,
+    ChecksumUse, DiskSettings, Fencing, Handlers, NetTimers, OnIoError, PeerWindow, Settings,
+    SyncSettings,
 };
 use std::time::Duration;
 
@@ -39,6 +40,12 @@ pub struct Profile {
     pub act_weights: Vec<u64>,
     /// Zeroing is cheap, by host.
     pub zeroes_cheaply: [bool; 2],
+    /// What a Primary does about a peer that it cannot see.
+    pub fencing: Fencing,
+    /// Longest run of a handler, in microseconds.
+    pub handler_us_max: u64,
+    /// An I/O that takes longer fails the disk.
+    pub disk_timeout: Option<Duration>,
     /// Both nodes have a shared secret.
     pub secret: bool,
     /// Resync buffers of each node.
@@ -78,6 +85,10 @@ impl Profile {
             delay_us_max: [100, 2_000, 30_000][random.below(speeds) as usize],
             act_weights,
             zeroes_cheaply: [random.chance(60), random.chance(60)],
+            fencing: [Fencing::DontCare, Fencing::ResourceOnly, Fencing::ResourceAndStonith]
+                [random.below(4).min(2) as usize],
+            handler_us_max: [2_000, 100_000, 1_500_000][random.below(3) as usize],
+            disk_timeout: None,
             secret: random.chance(30),
             sync_buffers: random.between(1, 8) as u32,
             sync_rate_max: (random.chance(20) && speeds == 3).then_some(200_000),
@@ -114,6 +125,9 @@ impl Profile {
             act_weights: Vec::new(),
             zeroes_cheaply: [true; 2],
             on_io_error: OnIoError::Detach,
+            fencing: Fencing::DontCare,
+            handler_us_max: 2_000,
+            disk_timeout: None,
             secret: false,
             sync_buffers: 4,
             sync_rate_max: None,
@@ -140,13 +154,18 @@ impl Profile {
             },
             window: PeerWindow { frames: [self.window_frames; 3], bare: self.window_frames },
             sync_buffers: self.sync_buffers,
-            handlers: self.handlers,
+            disk: DiskSettings {
+                fencing: self.fencing,
+                on_io_error: self.on_io_error,
+                timeout: self.disk_timeout,
+                ..DiskSettings::default()
+            },
+            handlers: self.handlers.with(Handler::FencePeer).with(Handler::UnfencePeer),
             sync: SyncSettings {
                 rate_max: self.sync_rate_max,
                 rate_floor: self.sync_rate_floor,
                 checksums: self.checksums[host],
             },
-            disk: DiskSettings { on_io_error: self.on_io_error, ..DiskSettings::default() },
             ..Settings::new(RESOURCE.into(), me, node_names)
         }
     }

@@ -129,11 +129,13 @@ impl World {
     fn mend_nodes(&mut self, looks: u32) {
         for host in [0, 1] {
             self.hosts[host].writes_stuck = false;
+            self.stop_process(host, false);
             self.bring_up(host);
             if self.serves_errors(host) && looks.is_multiple_of(4) {
                 self.demote(host);
             }
             self.mend_disk(host);
+            self.thaw(host);
             self.command(host, Command::ResumeSync);
             self.client_stops(host, None);
         }
@@ -206,6 +208,13 @@ impl World {
         [0, 1].iter().filter_map(|host| self.status(*host)).any(|status| {
             status.refusal.as_deref().is_some_and(|text| text.contains("shall become SyncSource"))
         })
+    }
+
+    /// Whatever froze clients' I/O, the operator lets it go on.
+    fn thaw(&mut self, host: usize) {
+        if self.status(host).is_some_and(|status| status.suspended.any()) {
+            self.command(host, Command::ResumeIo);
+        }
     }
 
     fn in_short(&self, host: usize) -> String {

@@ -2,8 +2,11 @@
 //! are played with sound engines, which must end well, and with a rule broken, which must not.
 
 use crate::disk_scenarios;
+use crate::fencing_scenarios;
 use crate::profile::Profile;
 use crate::resync_scenarios;
+use crate::stall_scenarios;
+use crate::suspension_scenarios;
 use crate::world::World;
 use replicator::mutation::Mutation;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -135,7 +138,78 @@ pub const SCENARIOS: &[Scenario] = &[
         catches: &[],
         play: disk_scenarios::a_target_is_promoted,
     },
+    Scenario {
+        name: "suspend_io_holds_what_is_in_flight_and_what_comes",
+        catches: &[Mutation::AnswerWhileFrozen],
+        play: suspension_scenarios::suspend_io_holds_what_is_in_flight_and_what_comes,
+    },
+    Scenario {
+        name: "suspend_io_begins_no_generation",
+        catches: &[Mutation::RotateWhileFrozen],
+        play: suspension_scenarios::suspend_io_begins_no_generation,
+    },
+    Scenario {
+        name: "f14a_frozen_until_the_peer_is_back",
+        catches: &[Mutation::FreezeAfterAnswering],
+        play: fencing_scenarios::frozen_until_the_peer_is_back,
+    },
+    Scenario {
+        name: "f14a_fenced_first_then_a_generation_then_the_answer",
+        catches: &[],
+        play: fencing_scenarios::fenced_first_then_a_generation_then_the_answer,
+    },
+    Scenario {
+        name: "fencing_result_after_the_return_is_ignored",
+        catches: &[Mutation::StaleFencingCounts],
+        play: fencing_scenarios::a_result_after_the_return_is_ignored,
+    },
+    Scenario {
+        name: "f13_unmarked_before_the_grant",
+        catches: &[Mutation::PeerOutdatedClearedLate],
+        play: fencing_scenarios::unmarked_before_the_grant,
+    },
+    Scenario {
+        name: "r30_unmarked_before_a_handshake_makes_up_to_date",
+        catches: &[Mutation::UpToDateBeforePeersMark],
+        play: fencing_scenarios::unmarked_before_a_handshake_makes_up_to_date,
+    },
+    Scenario {
+        name: "fencing_a_lone_start_is_consistent",
+        catches: &[Mutation::FencedAlone],
+        play: fencing_scenarios::a_lone_start_is_consistent,
+    },
+    Scenario {
+        name: "r18iii_a_hung_disk_is_given_up",
+        catches: &[Mutation::NoDiskTimeout],
+        play: stall_scenarios::a_hung_disk_is_given_up,
+    },
+    Scenario {
+        name: "r18i_a_given_up_disk_lets_the_peer_in",
+        catches: &[Mutation::GivenUpDiskHoldsUp],
+        play: stall_scenarios::a_given_up_disk_lets_the_peer_in,
+    },
+    Scenario {
+        name: "f14b_nothing_is_answered_after_a_stall_before_the_peer",
+        catches: &[Mutation::AnswerAfterStall],
+        play: stall_scenarios::nothing_is_answered_after_a_stall_before_the_peer,
+    },
+    Scenario {
+        name: "r14_a_restarted_primary_resumes",
+        catches: &[Mutation::ResumeCountsAsPromotion],
+        play: stall_scenarios::a_restarted_primary_resumes,
+    },
+    Scenario {
+        name: "f22d_a_restarted_primary_yields_to_who_came_after",
+        catches: &[Mutation::ResumeWithoutConsent],
+        play: stall_scenarios::a_restarted_primary_yields_to_who_came_after,
+    },
 ];
+
+/// The scenario of that name.
+#[must_use]
+pub fn scenario_named(name: &str) -> Option<&'static Scenario> {
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
 
 /// The scenario that notices this broken rule, if one is written.
 #[must_use]

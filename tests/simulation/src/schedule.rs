@@ -3,6 +3,7 @@
 
 use crate::profile::Profile;
 use crate::world::World;
+use metadata::superblock::Superblock;
 use replicator::event::{Answer, Command, Handler};
 use replicator::state::{ConnectionState, DiskState, Role};
 use replicator::wire::Kind;
@@ -85,6 +86,17 @@ impl World {
     /// Asks for a flush through the client of `host` and does not wait for the answer.
     pub fn begin_flush(&mut self, host: usize) {
         self.client_flushes(host);
+    }
+
+    /// Asks for some sectors through the client of `host` and does not wait for the answer.
+    pub fn begin_read(&mut self, host: usize, sectors: Range<usize>) {
+        self.client_reads(host, sectors);
+    }
+
+    /// Requests of the client that are not answered.
+    #[must_use]
+    pub fn client_waits_for(&self, host: usize) -> usize {
+        self.hosts[host].client.open_count()
     }
 
     /// Waits until every request of the client is answered.
@@ -194,11 +206,6 @@ impl World {
         self.last_stamp
     }
 
-    /// Reads some sectors through the client of `host` and does not wait for the answer.
-    pub fn begin_read(&mut self, host: usize, sectors: Range<usize>) {
-        self.client_reads(host, sectors);
-    }
-
     /// Zeroes sectors through the client of `host` and does not wait for the answer.
     pub fn begin_zero(&mut self, host: usize, sectors: Range<usize>) {
         self.client_zeroes(host, sectors, false);
@@ -208,6 +215,25 @@ impl World {
     #[must_use]
     pub fn requests_open(&self, host: usize) -> usize {
         self.hosts[host].client.open_count()
+    }
+
+    /// What a host's metadata would tell a start now; none when they cannot be read.
+    #[must_use]
+    pub fn durable(&self, host: usize) -> Option<Superblock> {
+        self.hosts[host].metadata.superblock().ok()
+    }
+
+    /// Microseconds until the engine of a host wants to be called; none when it does not run or has
+    /// nothing to wait for.
+    #[must_use]
+    pub fn deadline_in_us(&self, host: usize) -> Option<u64> {
+        let deadline = self.hosts[host].node.as_ref()?.next_deadline()?;
+        Some(deadline.0.saturating_sub(self.now_us))
+    }
+
+    /// Handlers take so long from now on.
+    pub const fn handlers_take(&mut self, us: u64) {
+        self.handler_us = Some(us);
     }
 
     /// What a host's disk holds in a sector, its cache included.

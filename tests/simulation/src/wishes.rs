@@ -74,13 +74,8 @@ impl World {
             Output::Event(event) => self.heard_event(host, &event),
             Output::OpenDisk => self.disk_opens(host),
             Output::CloseDisk => self.disk_closes(host),
-            Output::RunHandler { id, handler } => {
-                self.hosts[host].handlers_run.push(handler);
-                let exit = self.hosts[host].handler_exit;
-                let incarnation = self.hosts[host].incarnation;
-                let delay_us = self.random.between(1_000, 50_000);
-                self.plan(delay_us, Happening::HandlerEnds { host, incarnation, id, exit });
-            }
+            Output::RunHandler { id, handler } => self.handler_begins(host, id, handler),
+            Output::ResumeMark { present } => self.hosts[host].resume_mark = present,
             Output::Stop => {
                 self.trace(|| format!("node {host} stops"));
                 self.process_ends(host);
@@ -110,6 +105,10 @@ impl World {
             | Event::Disk { .. }
             | Event::PeerDisk { .. }
             | Event::Replication { .. } => {}
+            Event::Suspension { new, .. } => {
+                self.hosts[host].frozen = new.any();
+                self.coverage.count("clients' I/O frozen or thawed");
+            }
         }
         let now = Moment(self.now_us);
         let this = &mut self.hosts[host];
@@ -181,7 +180,8 @@ impl World {
     }
 
     fn metadata_begins(&mut self, host: usize) {
-        let delay_us = self.random.between(10, self.profile.metadata_us_max);
+        let delay_us = self.random.between(10, self.profile.metadata_us_max)
+            + self.hosts[host].metadata_extra_us;
         let power_cuts = self.hosts[host].power_cuts;
         self.plan(delay_us, Happening::MetadataEnds { host, power_cuts });
     }

@@ -11,7 +11,7 @@ use crate::network::{Network, Parcel};
 use crate::operator::ACTS;
 use crate::profile::Profile;
 use crate::random::Random;
-use replicator::event::{Answer, Input};
+use replicator::event::{Answer, Handler, Input};
 use replicator::ids::{HandlerId, Moment};
 use replicator::mutation::Mutation;
 use replicator::node::Node;
@@ -47,8 +47,8 @@ pub(crate) enum Happening {
     DiskOpens { host: usize, incarnation: u64 },
     /// The daemon is started.
     DaemonStarts { host: usize },
-    /// A handler ends.
-    HandlerEnds { host: usize, incarnation: u64, id: HandlerId, exit: Option<i32> },
+    /// A handler ends, or has asked the peer and looks at what came of it.
+    HandlerEnds { host: usize, incarnation: u64, id: HandlerId, handler: Handler, asked: bool },
     /// The operator's turn.
     OperatorActs,
 }
@@ -71,6 +71,10 @@ pub struct World {
     pub(crate) answers: BTreeMap<u64, Answer>,
     /// The stream breaks when a message of this kind is to be sent.
     pub(crate) lose: Option<Kind>,
+    /// What the fence-peer handler of each host returns; none: it tells the truth.
+    pub(crate) fence_exits: [Option<Option<i32>>; 2],
+    /// How long handlers take; none: it is drawn.
+    pub(crate) handler_us: Option<u64>,
     /// Clients do nothing of their own accord.
     pub(crate) calm: bool,
     /// Both replicas are known to be the same, and neither has left since.
@@ -111,6 +115,8 @@ impl World {
             last_command: 0,
             answers: BTreeMap::new(),
             lose: None,
+            fence_exits: [None; 2],
+            handler_us: None,
             calm: false,
             in_sync: false,
             broken: None,
@@ -241,9 +247,9 @@ impl World {
             }
             Happening::DiskOpens { host, incarnation } => self.disk_is_open(host, incarnation),
             Happening::DaemonStarts { host } => self.daemon_starts(host),
-            Happening::HandlerEnds { host, incarnation, id, exit } => {
+            Happening::HandlerEnds { host, incarnation, id, handler, asked } => {
                 if self.hosts[host].runs(incarnation) {
-                    self.feed(host, Input::HandlerDone { id, exit });
+                    self.handler_ends(host, id, handler, asked);
                 }
             }
             Happening::OperatorActs => self.operator_acts(),
@@ -253,7 +259,12 @@ impl World {
     /// Gives an input to a node, carries out its wishes, and plans its deadline.
     pub(crate) fn feed(&mut self, host: usize, input: Input) {
         let now = Moment(self.now_us);
-        let Some(node) = &mut self.hosts[host].node else { return };
+        let this = &mut self.hosts[host];
+        let Some(node) = &mut this.node else { return };
+        if this.stopped {
+            this.backlog.push_back(input);
+            return;
+        }
         node.handle(now, input);
         self.carry_out(host);
         self.plan_timer(host);
@@ -294,6 +305,9 @@ impl World {
             this.metadata = MetadataDisk::created(node_id, data_bytes, instance_id);
         }
         let seed = self.random.bytes();
+        let mut settings = self.profile.settings(host);
+        settings.resume = self.hosts[host].resume_mark;
+        let this = &mut self.hosts[host];
         let zeroes_cheaply = self.profile.zeroes_cheaply[host];
         let image = match this.metadata.image(this.boot_id(), zeroes_cheaply) {
             Ok(image) => image,
@@ -304,7 +318,7 @@ impl World {
         this.timer_at_us = None;
         this.status = None;
         this.buffers = crate::buffers::Buffers::default();
-        let mut node = Node::new(self.profile.settings(host), seed);
+        let mut node = Node::new(settings, seed);
         if let Some(mutation) = self.broken {
             node.break_rule(mutation);
         }

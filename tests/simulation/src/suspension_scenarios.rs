@@ -1,0 +1,67 @@
+//! Frozen clients' I/O: nothing is started, nothing answered, no generation begun (G5, G2).
+
+use crate::scenarios::{Ending, Stage, ensure, well};
+use crate::world::World;
+use replicator::event::Command;
+use replicator::state::ConnectionState;
+use std::ops::Range;
+
+const SECTORS: Range<usize> = 16..24;
+/// Long enough for the peer to be given up, and for a handshake, in microseconds.
+const LONG_US: u64 = 3_000_000;
+
+/// Until node 0 has lost its peer, or has it back.
+fn until_connected(world: &mut World, wanted: bool) -> bool {
+    world.run_until(LONG_US, |world| {
+        world
+            .status(0)
+            .is_some_and(|status| (status.connection == ConnectionState::Connected) == wanted)
+    })
+}
+
+/// Writes, reads and flushes, in flight or new, wait while an operator holds them.
+pub(crate) fn suspend_io_holds_what_is_in_flight_and_what_comes(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(1);
+    world.stick_writes(0, true);
+    world.begin_write(0, SECTORS);
+    world.begin_flush(0);
+    world.begin_read(0, SECTORS);
+    world.ask(0, Command::SuspendIo);
+    world.stick_writes(0, false);
+    world.begin_write(0, SECTORS);
+    world.begin_read(0, SECTORS);
+    world.begin_flush(0);
+    world.run_for(LONG_US);
+    let open = world.status(0).map_or(0, |status| status.requests_open);
+    ensure(&world, world.client_waits_for(0) >= 5 && open >= 4, "something was answered")?;
+    world.ask(0, Command::ResumeIo);
+    let answered = world.wait_for_client(0);
+    ensure(&world, answered, "something is never answered")?;
+    let in_sync = world.gets_in_sync();
+    ensure(&world, in_sync, "the pair is not in sync")
+}
+
+/// A write in flight at the loss begins no generation while it is held: the peer comes back to the
+/// same one, and it is answered then.
+pub(crate) fn suspend_io_begins_no_generation(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(2);
+    let current = |world: &World| world.status(0).map(|status| status.generations.current);
+    let before = current(&world);
+    world.stick_writes(0, true);
+    world.begin_write(0, SECTORS);
+    world.run_for(2_000);
+    world.ask(0, Command::SuspendIo);
+    world.cut_from(0);
+    world.cut_from(1);
+    let lost = until_connected(&mut world, false);
+    world.stick_writes(0, false);
+    world.run_for(LONG_US);
+    ensure(&world, lost && current(&world) == before, "a generation began while frozen")?;
+    world.mend_cable();
+    let back = until_connected(&mut world, true);
+    ensure(&world, back && world.client_waits_for(0) == 1, "answered while frozen")?;
+    world.ask(0, Command::ResumeIo);
+    let in_sync = world.wait_for_client(0) && world.gets_in_sync();
+    ensure(&world, in_sync && current(&world) == before, "not answered on the old generation")?;
+    well(&world)
+}

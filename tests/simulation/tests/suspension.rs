@@ -1,0 +1,112 @@
+//! Frozen I/O, hung disks, stalls and resumed Primaries (G4, G5, D15, D19).
+
+use replicator::event::{Answer, Command};
+use replicator::state::{ConnectionState, DiskState, Role};
+use simulation::{Profile, World, scenario_named};
+
+const LONG_US: u64 = 3_000_000;
+
+macro_rules! scenarios {
+    ($($name:ident)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let scenario = scenario_named(stringify!($name)).expect("it is in the list");
+                assert_eq!(scenario.play(None), Ok(()));
+            }
+        )+
+    };
+}
+
+scenarios! {
+    suspend_io_holds_what_is_in_flight_and_what_comes
+    suspend_io_begins_no_generation
+    f14b_nothing_is_answered_after_a_stall_before_the_peer
+    f22d_a_restarted_primary_yields_to_who_came_after
+    r14_a_restarted_primary_resumes
+    r18i_a_given_up_disk_lets_the_peer_in
+    r18iii_a_hung_disk_is_given_up
+}
+
+#[test]
+fn r18ii_a_half_handshake_does_not_make_promotion_impossible() {
+    let mut world = World::calm_pair(1);
+    assert!(world.demote_and_wait(0) && world.gets_in_sync());
+    world.kill_daemon(1);
+    world.run_for(LONG_US);
+    // The peer comes back and falls silent in the middle of its handshake.
+    world.bring_up(1);
+    let begun = world.run_until(LONG_US, |world| {
+        world.status(1).is_some_and(|status| status.disk == DiskState::UpToDate)
+    });
+    assert!(begun);
+    world.run_for(1_000);
+    world.stop_process(1, true);
+    assert!(matches!(world.ask(0, Command::Primary { force: false }), Some(Answer::Done)));
+    world.write(0, 16..24);
+    world.stop_process(1, false);
+    assert!(world.gets_in_sync(), "{:?}", world.violation());
+}
+
+#[test]
+fn r21_a_primary_with_a_client_and_a_peer_always_has_a_deadline_within_half_the_ping_timeout() {
+    let profile = Profile::calm();
+    let half_us = profile.settings(0).net.ping_timeout.as_micros() as u64 / 2;
+    let mut world = World::pair_of(2, profile);
+    for _ in 0..200 {
+        world.run_for(7_001);
+        let deadline_us = world.deadline_in_us(0).expect("a Primary has something to wait for");
+        assert!(deadline_us <= half_us, "the next deadline is {deadline_us} us away");
+    }
+}
+
+#[test]
+fn a_stopped_peer_stalls_the_primary_no_longer_than_configured() {
+    let profile = Profile::calm();
+    let net = profile.settings(0).net;
+    let limit_us = (net.timeout * 2 + net.ping_timeout).as_micros() as u64;
+    let mut world = World::pair_of(3, profile);
+    world.stop_process(1, true);
+    world.begin_write(0, 16..24);
+    world.begin_flush(0);
+    world.run_for(limit_us);
+    assert_eq!(world.client_waits_for(0), 0, "the Primary still waits for a peer that hangs");
+    world.stop_process(1, false);
+    assert!(world.gets_in_sync(), "{:?}", world.violation());
+}
+
+#[test]
+fn ko_count_counts_pieces_from_when_each_was_sent() {
+    // The peer's disk answers nothing for less than ko-count x timeout, again and again: each piece
+    // is done in time, all of them together are not.
+    let profile = Profile::calm();
+    let net = profile.settings(0).net;
+    let nearly_us = (net.timeout * net.ko_count).as_micros() as u64 * 3 / 4;
+    let mut world = World::pair_of(4, profile);
+    for round in 0..4 {
+        world.stick_writes(1, true);
+        world.begin_write(0, round * 8..round * 8 + 8);
+        world.run_for(nearly_us);
+        world.stick_writes(1, false);
+        assert!(world.wait_for_client(0));
+        let connection = world.status(0).map(|status| status.connection);
+        assert_eq!(connection, Some(ConnectionState::Connected), "round {round}");
+    }
+    world.stick_writes(1, true);
+    world.begin_write(0, 0..8);
+    world.run_for(2 * nearly_us);
+    assert_eq!(world.client_waits_for(0), 0, "one piece that is not done drops the peer");
+    world.stick_writes(1, false);
+    assert!(world.gets_in_sync(), "{:?}", world.violation());
+}
+
+#[test]
+fn a_suspended_primary_is_not_demoted() {
+    let mut world = World::calm_pair(5);
+    world.ask(0, Command::SuspendIo);
+    assert!(!world.demote_and_wait(0), "demoted while its I/O is frozen");
+    world.ask(0, Command::ResumeIo);
+    assert!(world.demote_and_wait(0));
+    assert_eq!(world.status(0).map(|status| status.role), Some(Role::Secondary));
+    assert_eq!(world.violation(), None);
+}
