@@ -105,7 +105,8 @@ impl Geometry {
         ByteRange::new(first * SECTOR_BYTES, (last + 1 - first) * SECTOR_BYTES)
     }
 
-    fn on_device(&self, sector: usize) -> u64 {
+    /// Where a real sector lies on the device.
+    pub(crate) fn on_device(&self, sector: usize) -> u64 {
         let sector = sector as u64;
         let area = self.areas.iter().rev().find(|area| area.before <= sector);
         let area = area.expect("invariant: the first area begins with the first real sector");

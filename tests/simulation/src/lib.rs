@@ -6,13 +6,14 @@
 //! |---|---|
 //! | the clock and the queue of happenings | `world`, `run` |
 //! | what breaks | `geometry`, `disk`, `metadata_disk`, `network`, `operator`, `profile` |
-//! | what is promised, and who judges | `ledger`, `client`, `checkers` |
+//! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
 //! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios` |
 
 mod batch;
 mod buffers;
 mod checkers;
 mod client;
+mod cover;
 mod coverage;
 mod disk;
 mod disk_faults;

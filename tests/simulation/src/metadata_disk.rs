@@ -1,16 +1,18 @@
 //! The metadata device: real bytes, writes in order, durable when completed, torn between sectors
 //! by a power cut.
 
+use crate::cover::Cover;
 use crate::disk::SECTOR_BYTES;
 use crate::random::Random;
-use metadata::activity_log;
-use metadata::bitmap::Bitmap;
+use metadata::activity_log::{self, Replay, replay};
+use metadata::bitmap::{Bitmap, page_count_for};
 use metadata::layout::{Layout, LogGeometry};
 use metadata::superblock::{ChooseError, Creation, ResourceName, Superblock, choose};
-use metadata::units::{PAGE_BYTES, device_blocks};
+use metadata::units::{EXTENT_BLOCKS, PAGE_BYTES, device_blocks};
 use replicator::event::DiskImage;
 use replicator::ids::IoId;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Name of the simulated resource.
 pub(crate) const RESOURCE: &str = "simulated";
@@ -30,6 +32,8 @@ pub(crate) struct MetadataDisk {
     bytes: Vec<u8>,
     layout: Layout,
     queue: VecDeque<MetadataWrite>,
+    /// What is out of sync as far as the bytes say; read again when they have changed.
+    cover: Option<Cover>,
 }
 
 impl MetadataDisk {
@@ -48,7 +52,12 @@ impl MetadataDisk {
             logical_block_bytes: u32::try_from(SECTOR_BYTES).expect("invariant: small"),
             log,
         });
-        let mut disk = Self { bytes: vec![0; META_BYTES as usize], layout, queue: VecDeque::new() };
+        let mut disk = Self {
+            bytes: vec![0; META_BYTES as usize],
+            layout,
+            queue: VecDeque::new(),
+            cover: None,
+        };
         for copy in 0..2_u8 {
             let offset = layout.superblock_offsets[usize::from(copy)];
             disk.put(offset, &superblock.encode(copy));
@@ -67,6 +76,7 @@ impl MetadataDisk {
     }
 
     fn put(&mut self, offset: u64, bytes: &[u8]) {
+        self.cover = None;
         let offset = offset as usize;
         self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
@@ -92,6 +102,14 @@ impl MetadataDisk {
     pub(crate) fn complete(&mut self) -> Option<(MetadataWrite, bool)> {
         let write = self.queue.pop_front()?;
         self.bytes[write.offset..write.offset + write.pages.len()].copy_from_slice(&write.pages);
+        let copies = self.layout.superblock_offsets;
+        let follows = copies.contains(&(write.offset as u64))
+            && self.superblock().is_ok_and(|superblock| {
+                self.cover.as_mut().is_some_and(|cover| cover.follows(&superblock))
+            });
+        if !follows {
+            self.cover = None;
+        }
         Some((write, !self.queue.is_empty()))
     }
 
@@ -108,6 +126,7 @@ impl MetadataDisk {
 
     /// The power goes: the write under way lands as any subset of its sectors.
     pub(crate) fn lose_power(&mut self, random: &mut Random) {
+        self.cover = None;
         if let Some(write) = self.queue.pop_front() {
             let landed_percent = [0, 50, 100][random.below(3) as usize];
             for (ahead, sector) in write.pages.chunks(SECTOR_BYTES as usize).enumerate() {
@@ -130,6 +149,54 @@ impl MetadataDisk {
             self.bytes[offset..offset + PAGE_BYTES].try_into().expect("invariant: one page")
         };
         choose(&page(0), &page(1))
+    }
+
+    /// What a start would find out of sync; none without a usable superblock.
+    pub(crate) const fn cover(&self) -> Option<&Cover> {
+        self.cover.as_ref()
+    }
+
+    /// Reads what [`Self::cover`] tells, if the bytes have changed.
+    pub(crate) fn read_cover(&mut self) {
+        if self.cover.is_none() {
+            self.cover = self.cover_now();
+        }
+    }
+
+    fn cover_now(&self) -> Option<Cover> {
+        let superblock = self.superblock().ok()?;
+        let owner = superblock.identity();
+        let agreed = [superblock.device_bytes, superblock.capacity_bytes];
+        let count = device_blocks(agreed.into_iter().find(|bytes| *bytes > 0)?);
+        let slice = |offset: u64, bytes: u64| {
+            self.bytes.get(offset as usize..(offset + bytes) as usize).unwrap_or_default()
+        };
+        let pages = slice(self.layout.bitmap_offset, page_count_for(count) * PAGE_BYTES as u64);
+        let ring = slice(self.layout.ring_offset, self.layout.log.ring_bytes());
+        let mut blocks = vec![false; count as usize];
+        let mut set = |range: Range<u64>| {
+            blocks[range.start as usize..range.end.min(count) as usize].fill(true);
+        };
+        match Bitmap::load(pages, count, &owner) {
+            Ok(bitmap) => {
+                let mut from = 0;
+                while let Some(run) = bitmap.next_run(from, count) {
+                    set(run.first..run.end());
+                    from = run.end();
+                }
+            }
+            Err(_) => set(0..count),
+        }
+        match replay(ring, &owner, self.layout.log) {
+            Replay::Hot { extents, .. } => {
+                for extent in extents {
+                    let first = u64::from(extent) * EXTENT_BLOCKS;
+                    set(first..first + EXTENT_BLOCKS);
+                }
+            }
+            Replay::AllOutOfSync { .. } => set(0..count),
+        }
+        Some(Cover::new(&superblock, blocks))
     }
 
     /// Everything that a starting daemon reads.

@@ -345,6 +345,7 @@ impl World {
         this.data.lose_power(&mut self.random);
         this.metadata.lose_power(&mut self.random);
         self.ledger.lose_power(host);
+        self.check_cover_everywhere();
     }
 
     /// Power on, daemon started.

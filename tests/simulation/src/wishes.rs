@@ -140,6 +140,13 @@ impl World {
         let geometry = &self.profile.geometry;
         let this = &mut self.hosts[host];
         let Some(flight) = this.data.complete(ticket) else { return };
+        // A flush only makes two of the four contents the same.
+        if let Work::Write { first_sector, stamps, .. } = &flight.work {
+            let landed = *first_sector..first_sector + stamps.len();
+            self.check_cover(landed);
+        }
+        let this = &mut self.hosts[host];
+        let geometry = &self.profile.geometry;
         if !this.runs(flight.incarnation) {
             return;
         }
@@ -197,6 +204,7 @@ impl World {
         if more {
             self.metadata_begins(host);
         }
+        self.check_cover_everywhere();
         self.trace(|| match self.hosts[host].metadata.superblock() {
             Ok(now) => format!("node {host} has durably {:?} {:?}", now.generations, now.flags),
             Err(error) => format!("node {host} has no superblock: {error}"),
