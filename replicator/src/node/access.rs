@@ -1,6 +1,7 @@
 //! Where a Primary's good data are now, and so what a request may do (D2, D12, D15).
 
 use super::Node;
+use crate::mutation::Mutation;
 use crate::settings::OnNoData;
 use crate::state::{DiskState, Role, Suspended};
 
@@ -25,8 +26,8 @@ impl Node {
         if self.role != Role::Primary {
             return Gate::Fail;
         }
-        let hold =
-            self.peer.is_frozen() || self.invalidation.holds_writes() || self.suspension.holds();
+        let in_handshake = self.peer.is_frozen() && !self.breaks(Mutation::WriteDuringHandshake);
+        let hold = in_handshake || self.invalidation.holds_writes() || self.suspension.holds();
         if hold || self.is_changing_disks() {
             return Gate::Hold;
         }

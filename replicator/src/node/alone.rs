@@ -7,7 +7,7 @@ use super::route::AfterFlush;
 use crate::event::Level;
 use crate::generation::rotate;
 use crate::mutation::Mutation;
-use metadata::units::BlockRange;
+use metadata::units::{BlockRange, ByteRange};
 
 impl Node {
     /// Sets bits: the blocks differ, or may. Cancels a clear that is on its way (D7).
@@ -19,6 +19,17 @@ impl Node {
         self.follow.cancel(blocks);
     }
 
+    /// Sets the bits of what is written here alone (D2), rounded outwards (D7).
+    pub(super) fn mark_written_alone(&mut self, range: ByteRange) {
+        if self.breaks(Mutation::BitsSetInwards) {
+            if let Some(blocks) = range.blocks_covered(u64::MAX) {
+                self.mark_out_of_sync(blocks);
+            }
+            return;
+        }
+        self.mark_out_of_sync(range.blocks_touched());
+    }
+
     /// The peer's disk does not get our writes any more. Everything that it may have lost becomes
     /// out of sync: what it has not acknowledged, and what it has acknowledged and not flushed
     /// (D4).
@@ -27,7 +38,9 @@ impl Node {
         lost.extend(self.pairs.sealed_runs());
         // They stay unflushed on the own disk, so their extents stay in the log (D5).
         for run in lost {
-            self.mark_out_of_sync(run);
+            if !self.breaks(Mutation::ForgetUnflushedAtLoss) {
+                self.mark_out_of_sync(run);
+            }
         }
         self.writes_lose_peer();
         self.pairs_lose_peer();
@@ -55,7 +68,11 @@ impl Node {
         let Some(disk) = self.replica.attached() else { return true };
         // Connected again: what is answered now is not answered alone, and the bits of it are known
         // to both.
-        if !disk.superblock.flags.peer_may_hold_current || self.peer.has_disk() {
+        let again = self.breaks(Mutation::RotateAgain);
+        let spared = self.breaks(Mutation::RotationBlockedByBitmap)
+            && disk.superblock.generations.bitmap != 0;
+        if !(disk.superblock.flags.peer_may_hold_current || again) || self.peer.has_disk() || spared
+        {
             return true;
         }
         if self.peer.is_frozen() {
@@ -66,7 +83,11 @@ impl Node {
         self.notice(Level::Info, "going on alone: a new generation begins");
         // A generation begins on a flushed disk: what both had must not be lost with the cache of
         // the one whose data count from now on, while the peer still has it.
-        self.flush_then(AfterFlush::Alone);
+        if self.breaks(Mutation::GenerationOnUnflushedDisk) {
+            self.alone_flushed();
+        } else {
+            self.flush_then(AfterFlush::Alone);
+        }
         false
     }
 

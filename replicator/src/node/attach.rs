@@ -41,10 +41,13 @@ impl Node {
             || self.breaks(Mutation::FencedAlone);
         let crashed = superblock.flags.primary;
         let unclean = !superblock.flags.bitmap_clean && superblock.attach_number > 0;
-        if unclean && superblock.boot_id != image.boot_id {
+        if unclean
+            && superblock.boot_id != image.boot_id
+            && !self.breaks(Mutation::LostPowerForgotten)
+        {
             superblock.flags.lost_power = true;
         }
-        superblock.flags.crashed_primary |= crashed;
+        superblock.flags.crashed_primary |= crashed && !self.breaks(Mutation::CrashForgotten);
         if superblock.met.superblock == superblock.sequence {
             // It was connected when this was written: the log, too, is as the peer knows it (G8).
             let newest = found.next_sequence.saturating_sub(1);
@@ -77,6 +80,9 @@ impl Node {
             },
             None,
         );
+        if self.breaks(Mutation::LogEmptiedBeforeBits) && log_used {
+            self.empty_log();
+        }
         self.persist_bitmap();
         if log_used {
             self.empty_log();

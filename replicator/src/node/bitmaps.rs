@@ -25,7 +25,10 @@ impl Node {
         self.next_stage(Stage::Bitmaps { with, plan });
         self.replication_changed(old_replication, "the handshake says so");
         if is_full(plan.decision.verdict) {
-            if let Some(disk) = self.replica.writable() {
+            let sparing = self.breaks(Mutation::FullSyncOfSetBits);
+            if let Some(disk) = self.replica.writable()
+                && !sparing
+            {
                 disk.bitmap.set_all();
             }
             self.bitmaps_united();
@@ -86,11 +89,14 @@ impl Node {
             self.drop_session("a bitmap came out of turn");
             return;
         }
+        let deaf = self.breaks(Mutation::BitmapsNotUnited);
         let Some(disk) = self.replica.writable() else { return };
         let blocks = device_blocks(disk.size_bytes());
         let bitmap = &mut disk.bitmap;
         let decoded = runs::decode(encoded, from_block, blocks, |run| {
-            bitmap.set(run);
+            if !deaf {
+                bitmap.set(run);
+            }
         });
         if let Err(error) = decoded {
             self.drop_session(&format!("the peer's bitmap is damaged: {error}"));
@@ -126,7 +132,11 @@ impl Node {
             Some(End::Source) => {
                 self.next_stage(Stage::Starting { with, end: End::Source });
                 // The target gives up what it has: what both had must not be in a cache here.
-                self.flush_then(AfterFlush::SyncStart(link));
+                if self.breaks(Mutation::SourceNotFlushed) {
+                    self.source_flushed(link);
+                } else {
+                    self.flush_then(AfterFlush::SyncStart(link));
+                }
             }
             Some(End::Target) => self.next_stage(Stage::Starting { with, end: End::Target }),
         }
@@ -264,6 +274,9 @@ impl Node {
         );
         let new = self.replica.state();
         self.disk_changed(old, new, "a resync begins");
+        if self.breaks(Mutation::TargetNotDurable) {
+            self.target_ready(link);
+        }
     }
 
     pub(super) fn target_ready(&mut self, link: LinkId) {

@@ -6,6 +6,7 @@ use super::persist::Then;
 use super::promote::{RoleChange, state};
 use crate::event::{Event, Output};
 use crate::ids::CommandId;
+use crate::mutation::Mutation;
 use crate::state::Role;
 
 impl Node {
@@ -58,6 +59,10 @@ impl Node {
         self.role_change = RoleChange::FlushingBoth { command };
         if self.replica.is_gone() {
             self.demoted_diskless(command);
+            return;
+        }
+        if self.breaks(Mutation::DemoteUnflushed) {
+            self.demote_flushed();
             return;
         }
         self.pair_begin(vec![Waiter::Demotion]);

@@ -83,6 +83,13 @@ impl Pairs {
         self.open.iter().map(|pair| pair.unflushed.count()).sum()
     }
 
+    /// Those of them that the peer has not flushed: as if its half alone would do.
+    pub(super) fn seals_extent_on_peer(&self, extent: u64) -> bool {
+        self.open
+            .iter()
+            .any(|pair| pair.peer == Half::UnderWay && pair.unflushed.has_extent(extent))
+    }
+
     pub(super) fn sealed_runs(&self) -> Vec<BlockRange> {
         self.open.iter().flat_map(|pair| pair.unflushed.runs().collect::<Vec<_>>()).collect()
     }
@@ -222,6 +229,7 @@ impl Node {
         let Some(index) = self.pairs.open.iter().position(|pair| pair.number == number) else {
             return;
         };
+        self.pair_clears_too_early(index);
         let pair = &self.pairs.open[index];
         let answers = pair.waiters.iter().any(|waiter| *waiter != Waiter::Consent);
         let up_to_date = self.replica.state() == DiskState::UpToDate;
@@ -229,6 +237,7 @@ impl Node {
         let alone = match (pair.local, pair.peer) {
             (Half::Done, Half::Done) if !answers || up_to_date || far_is_good => false,
             (Half::Done, Half::Missing) if up_to_date => true,
+            (Half::Done, Half::UnderWay) if self.breaks(Mutation::FlushByOwnDisk) => false,
             // The peer's disk alone: what it says counts when it has taken over (D10).
             (Half::Missing, Half::Done) if !answers || self.far_answers_count() => false,
             (Half::Missing, Half::Done) if far_is_good => return,
@@ -254,7 +263,10 @@ impl Node {
         }
         let Some(pair) = self.pairs.open.remove(index) else { return };
         if !alone {
-            self.pair_clears(&pair);
+            self.pair_clears(pair.number, &pair.to_clear);
+        }
+        if self.breaks(Mutation::EmptySetOnFlush) {
+            self.unflushed = BlockSet::default();
         }
         for waiter in pair.waiters {
             match waiter {
@@ -271,15 +283,26 @@ impl Node {
         self.sync_source_idle();
     }
 
+    /// For the simulator: bits fall when the source alone has flushed.
+    fn pair_clears_too_early(&mut self, index: usize) {
+        let pair = &self.pairs.open[index];
+        let source_alone = pair.local == Half::Done && pair.peer == Half::UnderWay;
+        if source_alone && self.breaks(Mutation::ClearBeforeTargetFlushed) {
+            let number = pair.number;
+            let to_clear = std::mem::take(&mut self.pairs.open[index].to_clear);
+            self.pair_clears(number, &to_clear);
+        }
+    }
+
     /// Both disks have flushed what this pair sealed: its copied blocks are in sync (D7).
-    fn pair_clears(&mut self, pair: &Pair) {
+    fn pair_clears(&mut self, number: u64, to_clear: &BlockSet) {
         if let Some(disk) = self.replica.writable() {
-            for run in pair.to_clear.runs() {
+            for run in to_clear.runs() {
                 disk.bitmap.clear(run);
             }
         }
         if !matches!(self.sync, Sync::Idle) && self.is_arbiter() {
-            self.send(Message::PairDone { number: pair.number });
+            self.send(Message::PairDone { number });
             self.persist_cleared_bits();
             self.sync_pump();
         }

@@ -78,6 +78,7 @@ impl Node {
         }
         self.sync_sees_application();
         self.counters.received_bytes += u64::from(payload.bytes);
+        let fua = fua && !self.breaks(Mutation::FuaPlainOnPeer);
         self.guest_begin(number, range, fua, Body::Data(payload.buffer));
     }
 
@@ -200,6 +201,10 @@ impl Node {
             return;
         }
         self.follow.seal(number);
+        if self.breaks(Mutation::PeerSkipsFlush) {
+            self.send_in(Lane::Urgent, Message::FlushDone { number }, None);
+            return;
+        }
         let link = self.peer.session.as_ref().map_or(LinkId(0), |session| session.link);
         self.guest.flushes_open += 1;
         let io = self.io(Purpose::GuestFlush { link, number });

@@ -134,7 +134,8 @@ impl Node {
             self.candidate_received(index, message);
             return;
         }
-        if self.peer.session.as_ref().is_some_and(|session| session.link == link) {
+        let old_counts = self.breaks(Mutation::OldConnectionReadOn);
+        if self.peer.session.as_ref().is_some_and(|session| session.link == link || old_counts) {
             self.session_received(message, payload);
         } else if let Some(payload) = payload {
             self.wish(Output::Release(payload.buffer));
@@ -166,7 +167,8 @@ impl Node {
             self.drop_session_to_meet_again("replaced by a new connection");
         }
         self.part_rivals(origin);
-        if self.guest_holds_disk() || self.sole_is_busy() {
+        let io_is_open = self.guest_holds_disk() || self.sole_is_busy();
+        if io_is_open && !self.breaks(Mutation::AdmitWhileBusy) {
             self.turn_away(link, self.busy("I/O of the previous connection is still under way"));
             return;
         }
@@ -273,7 +275,10 @@ impl Node {
     /// Resets the session's link; nothing more of it is read (D15).
     pub(super) fn drop_session(&mut self, reason: &str) {
         if let Some(session) = &self.peer.session {
-            self.wish(Output::CloseLink { link: session.link, how: CloseHow::Abort });
+            let link = session.link;
+            if !self.breaks(Mutation::OldConnectionReadOn) {
+                self.wish(Output::CloseLink { link, how: CloseHow::Abort });
+            }
             self.session_ended(reason);
         }
     }

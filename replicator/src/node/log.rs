@@ -91,8 +91,8 @@ impl Node {
                 break;
             }
             let (first, last) = extents_of(range);
-            let (unflushed, pairs) = (&self.unflushed, &self.pairs);
-            let may_leave = |extent: u32| !holds(unflushed, pairs, extent);
+            let (unflushed, pairs, law) = (&self.unflushed, &self.pairs, self.eviction_law());
+            let may_leave = |extent: u32| !holds(unflushed, pairs, extent, law);
             let Some(disk) = self.replica.writable() else { return };
             if !disk.log.reserve(first, last, may_leave) {
                 // What stands in the way is in use, or waits for a flush.
@@ -111,12 +111,13 @@ impl Node {
     fn log_commit(&mut self) {
         let idle_since =
             self.now.0.saturating_sub(IDLE_MAX.as_micros().try_into().unwrap_or(u64::MAX));
-        let (unflushed, pairs) = (&self.unflushed, &self.pairs);
+        let (unflushed, pairs, law) = (&self.unflushed, &self.pairs, self.eviction_law());
+        let bits_first = !self.breaks(Mutation::BitsAfterEviction);
         let Some(disk) = self.replica.writable() else { return };
         if !disk.log.wants_transaction() {
             return;
         }
-        disk.log.retire(idle_since, |extent| !holds(unflushed, pairs, extent));
+        disk.log.retire(idle_since, |extent| !holds(unflushed, pairs, extent, law));
         let mut writes: Vec<(u64, Vec<u8>)> = Vec::new();
         let identity = disk.superblock.identity();
         let (transaction, left) = disk.log.begin_transaction();
@@ -125,7 +126,7 @@ impl Node {
             let last = (first + EXTENT_BLOCKS).min(disk.bitmap.blocks());
             let blocks = BlockRange { first, count: last - first };
             for page in page_numbers(blocks) {
-                if disk.bitmap.next_dirty_page(page) == Some(page) {
+                if bits_first && disk.bitmap.next_dirty_page(page) == Some(page) {
                     let bytes = disk.bitmap.encode_page(page, &identity);
                     writes.push((disk.layout.bitmap_page_offset(page), bytes.to_vec()));
                 }
@@ -173,6 +174,16 @@ impl Node {
         }
     }
 
+    fn eviction_law(&self) -> EvictionLaw {
+        if self.breaks(Mutation::UnflushedLeavesLog) {
+            EvictionLaw::None
+        } else if self.breaks(Mutation::PeerFlushLeavesLog) {
+            EvictionLaw::PeerOnly
+        } else {
+            EvictionLaw::Both
+        }
+    }
+
     /// Three quarters of the log's slots cannot be taken before a flush: time for one (D4).
     pub(super) fn log_is_mostly_unflushed(&self) -> bool {
         self.replica
@@ -199,10 +210,22 @@ impl Node {
     }
 }
 
+/// Whose flushes an extent waits for. Anything but `Both` breaks D5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EvictionLaw {
+    Both,
+    PeerOnly,
+    None,
+}
+
 /// True when something in the extent is written and not flushed: it must not leave the log (D5).
-fn holds(unflushed: &BlockSet, pairs: &Pairs, extent: u32) -> bool {
+fn holds(unflushed: &BlockSet, pairs: &Pairs, extent: u32, law: EvictionLaw) -> bool {
     let extent = u64::from(extent);
-    unflushed.has_extent(extent) || pairs.seals_extent(extent)
+    match law {
+        EvictionLaw::Both => unflushed.has_extent(extent) || pairs.seals_extent(extent),
+        EvictionLaw::PeerOnly => unflushed.has_extent(extent) || pairs.seals_extent_on_peer(extent),
+        EvictionLaw::None => false,
+    }
 }
 
 fn page_numbers(blocks: BlockRange) -> std::ops::RangeInclusive<u64> {

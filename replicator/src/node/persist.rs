@@ -5,6 +5,7 @@ use super::replica::Attached;
 use super::route::Purpose;
 use crate::event::{IoOutcome, Output};
 use crate::ids::{IoId, LinkId, Moment};
+use crate::mutation::Mutation;
 use metadata::bitmap::Bitmap;
 use metadata::superblock::{SUPERBLOCK_COPIES, Sequences, Superblock};
 use metadata::units::PAGE_BYTES;
@@ -115,6 +116,12 @@ impl Node {
                 (disk.layout.superblock_offsets[usize::from(copy)], page.to_vec())
             })
             .collect();
+        if self.breaks(Mutation::SuperblockCopiesAtOnce) {
+            let first_offset = copies[0].0;
+            let both = copies.into_iter().flat_map(|(_, pages)| pages).collect();
+            self.metadata_write(first_offset, both, then);
+            return;
+        }
         let last = copies.len() - 1;
         for (index, (offset_bytes, pages)) in copies.into_iter().enumerate() {
             let io = self.metadata_write(offset_bytes, pages, then.filter(|_| index == last));

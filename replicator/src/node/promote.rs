@@ -79,7 +79,7 @@ impl Node {
         if self.peer.in_handshake() {
             self.role_change = RoleChange::AfterHandshake { command, force };
             self.timers.set(Timer::RoleChange, self.now.after(self.handshake_timeout()));
-        } else if self.peer.is_connected() {
+        } else if self.peer.is_connected() && !self.breaks(Mutation::PromoteUnasked) {
             self.promote_ask(command, force);
         } else if self.peer_cannot_go_on() {
             self.promote_quiet(command, force);
@@ -142,6 +142,7 @@ impl Node {
             RoleChange::None | RoleChange::AfterHandshake { .. } | RoleChange::Fencing { .. } => {
                 None
             }
+            RoleChange::Asked { .. } if self.breaks(Mutation::CrossingPromotionsGranted) => None,
             RoleChange::Asked { command, .. } => match self.settings.me {
                 NodeIndex::First => Some(format!("{me} is becoming Primary at this moment")),
                 NodeIndex::Second => {
@@ -242,7 +243,8 @@ impl Node {
 
     pub(super) fn promote_when_quiet(&mut self) {
         let RoleChange::Quieting { command, force } = self.role_change else { return };
-        if self.guest_holds_disk() || self.sole_is_busy() {
+        let busy = self.guest_holds_disk() || self.sole_is_busy();
+        if busy && !self.breaks(Mutation::PromoteWhileBusy) {
             return;
         }
         if self.replica.is_gone() {
@@ -280,6 +282,7 @@ impl Node {
         }
         let with_peers_data = self.peer.has_disk();
         let resumed = command == RESUME && !self.breaks(Mutation::ResumeCountsAsPromotion);
+        let spared = self.breaks(Mutation::PromoteOnOldGeneration);
         let drawn = self.entropy.generation();
         let old = self.replica.state();
         self.persist_superblock(
@@ -291,7 +294,8 @@ impl Node {
                 }
                 // G2: a promotion without the peer's data begins a generation, `--force` always
                 // does.
-                let must_rotate = !with_peers_data && superblock.flags.peer_may_hold_current;
+                let must_rotate =
+                    !with_peers_data && !spared && superblock.flags.peer_may_hold_current;
                 if force || must_rotate {
                     let (generations, covers) = rotate(superblock.generations, drawn);
                     superblock.generations = generations;
@@ -311,6 +315,9 @@ impl Node {
         }
         let new = self.replica.state();
         self.disk_changed(old, new, "forced: these data are the good ones now");
+        if self.breaks(Mutation::ExportBeforeMark) {
+            self.promoted();
+        }
     }
 
     pub(super) fn promoted(&mut self) {

@@ -88,9 +88,10 @@ impl Node {
     /// more.
     fn grant_prepare(&mut self, link: LinkId) {
         let late = self.breaks(Mutation::PeerOutdatedClearedLate);
+        let silent = self.breaks(Mutation::GrantWithoutMark);
         self.persist_superblock(
             |superblock| {
-                superblock.flags.peer_may_hold_current = true;
+                superblock.flags.peer_may_hold_current |= !silent;
                 superblock.flags.peer_outdated &= late;
             },
             Some(Then::Granted(link)),
@@ -102,7 +103,8 @@ impl Node {
             return;
         }
         let Some(disk) = self.replica.attached() else { return };
-        if !disk.superblock.flags.peer_may_hold_current {
+        if !disk.superblock.flags.peer_may_hold_current && !self.breaks(Mutation::GrantWithoutMark)
+        {
             // A forced promotion has begun a generation meanwhile: the mark must be durable for
             // that one (G2).
             self.grant_prepare(link);
@@ -115,6 +117,12 @@ impl Node {
             return;
         }
         self.send(Message::SyncGrant { generations });
+        if self.breaks(Mutation::RetireBeforeConfirm) {
+            self.persist_superblock(
+                |superblock| superblock.generations = retire_bitmap(superblock.generations),
+                None,
+            );
+        }
     }
 
     /// Target: the source's generation and UpToDate in one superblock write.

@@ -10,6 +10,7 @@ use crate::event::{Event, Level};
 use crate::generation::{Amount, Decision, End, Verdict, decide, retire_bitmap};
 use crate::ids::LinkId;
 use crate::message::{DataStatement, Message, RefusalCode, RefusalMessage};
+use crate::mutation::Mutation;
 use crate::state::{DiskState, Role};
 use crate::window::Window;
 use metadata::generations::PRIMARY_BIT;
@@ -32,7 +33,11 @@ impl Node {
             crashed_primary: flags.crashed_primary,
             lost_power: flags.lost_power,
             bitmap_covers_history: flags.bitmap_covers_history,
-            out_of_sync_blocks: disk.map_or(0, |disk| disk.bitmap.count()),
+            out_of_sync_blocks: if self.breaks(Mutation::BitsDoNotCount) {
+                0
+            } else {
+                disk.map_or(0, |disk| disk.bitmap.count())
+            },
             discard_my_data: self.peer.discard_my_data,
             session: superblock.map(|superblock| superblock.session).unwrap_or_default(),
             session_draw,

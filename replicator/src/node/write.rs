@@ -182,7 +182,9 @@ impl Node {
             failed: false,
         };
         let key = self.writes.open.0.insert(write);
-        if self.overlap.claim(range, Claim::Write(key)) {
+        if self.breaks(Mutation::OverlapNotSerialised)
+            || self.overlap.claim(range, Claim::Write(key))
+        {
             self.write_start(key);
         }
     }
@@ -250,10 +252,12 @@ impl Node {
     fn write_alone(&mut self, key: u64) {
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
         write.peer = Part::Missing;
-        let touched = write.range.blocks_touched();
+        let range = write.range;
         // D2: the bits are set before the write is submitted, so no bitmap sent meanwhile can miss
         // them.
-        self.mark_out_of_sync(touched);
+        if !self.breaks(Mutation::AloneWithoutBits) {
+            self.mark_written_alone(range);
+        }
         self.begin_alone();
         self.write_local(key);
     }
@@ -350,6 +354,7 @@ impl Node {
         let (local, peer, failed) = (write.local, write.peer, write.failed);
         let ending = match (local, peer) {
             (Part::Done, Part::UnderWay) if self.breaks(Mutation::AckBeforePeer) => Ending::Both,
+            (Part::UnderWay, Part::Done) if self.breaks(Mutation::AckBeforeOwnDisk) => Ending::Both,
             (Part::Done, Part::Done) => Ending::Both,
             (Part::Missing, Part::Done) => Ending::Far,
             (Part::Done, Part::Missing) => Ending::Near,
@@ -380,6 +385,9 @@ impl Node {
             self.wish(Output::Release(payload.buffer));
         }
         if !write.failed {
+            if write.fua && self.breaks(Mutation::PartFlushClears) {
+                self.unflushed.remove(write.range.blocks_touched());
+            }
             if !write.fua && write.local == Part::Done {
                 self.unflushed.insert(write.range.blocks_touched());
                 self.flush_soon();
@@ -396,6 +404,9 @@ impl Node {
 
     pub(super) fn give_range_back(&mut self, range: ByteRange) {
         let mut granted = Vec::new();
+        if self.breaks(Mutation::OverlapNotSerialised) {
+            return;
+        }
         self.overlap.release(range, &mut granted);
         for claim in granted {
             match claim {

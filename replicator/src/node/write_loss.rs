@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::write::Part;
+use crate::mutation::Mutation;
 use metadata::units::BlockRange;
 
 impl Node {
@@ -23,6 +24,9 @@ impl Node {
             }
         }
         for (_, blocks) in &on_their_way {
+            if self.breaks(Mutation::InFlightNotMarked) {
+                continue;
+            }
             self.mark_out_of_sync(*blocks);
         }
         // Parked for whoever decides next: the caller resumes them when the session is really over.
