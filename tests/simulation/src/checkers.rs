@@ -8,6 +8,9 @@ use replicator::ids::Moment;
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use replicator::status::Status;
 
+/// Longer than the marks of a promotion are on their way to the slowest disk, in microseconds.
+const LOST_US: u64 = 2_000_000;
+
 /// As this node sees it, both replicas are the same.
 fn sees_both_in_sync(status: &Status) -> bool {
     status.connection == ConnectionState::Connected
@@ -107,11 +110,27 @@ impl World {
             );
             return self.fail(why);
         }
+        self.judge_marks_of_promotion(host, with_peer);
         if with_peer {
             self.coverage.count("promotion with consent");
         } else {
             self.coverage.count("promotion alone");
             self.ledger.promoted_alone(host);
+        }
+    }
+
+    /// Before the export opens the primary mark is durable (D8), without the peer's data the new
+    /// generation, too (G2).
+    fn judge_marks_of_promotion(&mut self, host: usize, with_peer: bool) {
+        let has_disk = self.status(host).is_some_and(|status| status.disk > DiskState::Failed);
+        let Ok(superblock) = self.hosts[host].metadata.superblock() else { return };
+        if has_disk && !superblock.flags.primary {
+            self.fail(format!("node {host} opened its export before it was durably Primary"));
+        }
+        // A peer that is lost while the mark is written is lost by a Primary.
+        let alone = !with_peer && self.now_us > self.hosts[host].connection_changed_us + LOST_US;
+        if has_disk && alone && superblock.flags.peer_may_hold_current {
+            self.fail(format!("node {host} was promoted alone on the generation of both"));
         }
     }
 

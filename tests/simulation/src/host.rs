@@ -56,6 +56,8 @@ pub(crate) struct Host {
     pub(crate) frozen: bool,
     /// Counts the changes of the connection's state.
     pub(crate) connection_changes: u64,
+    /// When that was last.
+    pub(crate) connection_changed_us: u64,
     /// The engine's picture after its last event.
     pub(crate) status: Option<Status>,
 }
@@ -87,6 +89,7 @@ impl Host {
             resume_mark: false,
             frozen: false,
             connection_changes: 0,
+            connection_changed_us: 0,
             status: None,
         }
     }

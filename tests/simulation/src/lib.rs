@@ -30,6 +30,7 @@ mod operator;
 mod profile;
 mod random;
 mod resync_scenarios;
+mod rule_scenarios;
 mod run;
 mod scenarios;
 mod schedule;

@@ -112,6 +112,9 @@ impl World {
     }
 
     fn note_refusal(&mut self, message: &Message) {
+        if let Message::Data(_) = message {
+            self.coverage.count("data statement");
+        }
         if let Message::Refuse(why) = message {
             if why.text.contains("same attempt") {
                 self.coverage.count("crossing dials");
@@ -135,6 +138,12 @@ impl World {
 
     pub(crate) fn arrives(&mut self, stream: usize, from: usize, parcel: Parcel) {
         let host = 1 - from;
+        let not_before_us = self.network.end(stream, from).not_before_us;
+        if self.now_us < not_before_us {
+            // In the order in which they come; what is sent from now on arrives later.
+            self.plan_at(not_before_us, Happening::Arrives { stream, from, parcel });
+            return;
+        }
         let Some(parcel) = self.network.stall(stream, from, parcel) else { return };
         let end = self.network.end(stream, host);
         let (open, incarnation) = (end.open, end.incarnation);

@@ -6,6 +6,9 @@ use replicator::event::Lane;
 use replicator::ids::LinkId;
 use std::collections::VecDeque;
 
+/// A sender that got no answer for long tries again after at most so long.
+const BACKOFF_US_MAX: u64 = 1_500_000;
+
 /// What travels on a stream.
 #[derive(Debug, Clone)]
 pub(crate) enum Parcel {
@@ -27,6 +30,8 @@ pub(crate) struct End {
     closing: bool,
     /// When the last parcel that was put on the wire arrives; streams are in order.
     last_arrival_us: u64,
+    /// Nothing arrives before: what was held back comes first.
+    pub(crate) not_before_us: u64,
     /// Arrived while this direction was cut: delivered after the cut, like anything retransmitted.
     stalled: VecDeque<Parcel>,
 }
@@ -40,6 +45,7 @@ impl End {
             sending: false,
             closing: false,
             last_arrival_us: now_us,
+            not_before_us: 0,
             stalled: VecDeque::new(),
         }
     }
@@ -191,15 +197,25 @@ impl Network {
     }
 
     /// What was held back, in order, after a cut has ended.
-    pub(crate) fn unstall(&mut self, now_us: u64) -> Vec<(usize, usize, Parcel, u64)> {
+    /// Some senders have backed off so far that they try again much later.
+    pub(crate) fn unstall(
+        &mut self,
+        now_us: u64,
+        random: &mut Random,
+    ) -> Vec<(usize, usize, Parcel, u64)> {
         let mut parcels = Vec::new();
         for (index, stream) in self.streams.iter_mut().enumerate() {
             for (host, end) in stream.ends.iter_mut().enumerate() {
-                let mut at_us = now_us;
+                if end.stalled.is_empty() {
+                    continue;
+                }
+                let late = random.chance(30);
+                let mut at_us = now_us + if late { random.between(1, BACKOFF_US_MAX) } else { 0 };
                 for parcel in std::mem::take(&mut end.stalled) {
                     at_us += 5;
                     parcels.push((index, host, parcel, at_us));
                 }
+                end.not_before_us = at_us;
                 end.last_arrival_us = end.last_arrival_us.max(at_us);
             }
         }

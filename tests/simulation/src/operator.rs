@@ -361,7 +361,7 @@ impl World {
     /// Nothing is cut any more; what was held back arrives now.
     pub fn mend_cable(&mut self) {
         self.network.cut = [false; 2];
-        for (stream, from, parcel, at_us) in self.network.unstall(self.now_us) {
+        for (stream, from, parcel, at_us) in self.network.unstall(self.now_us, &mut self.random) {
             self.plan_at(at_us, Happening::Arrives { stream, from, parcel });
         }
     }

@@ -5,6 +5,7 @@ use crate::disk_scenarios;
 use crate::fencing_scenarios;
 use crate::profile::Profile;
 use crate::resync_scenarios;
+use crate::rule_scenarios;
 use crate::stall_scenarios;
 use crate::suspension_scenarios;
 use crate::world::World;
@@ -33,6 +34,96 @@ pub struct Stage {
 
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "f2a_a_stuck_write_keeps_new_connections_out",
+        catches: &[Mutation::AdmitWhileBusy],
+        play: rule_scenarios::a_stuck_write_keeps_new_connections_out,
+    },
+    Scenario {
+        name: "f2b_late_bytes_are_not_read",
+        catches: &[Mutation::OldConnectionReadOn],
+        play: rule_scenarios::late_bytes_are_not_read,
+    },
+    Scenario {
+        name: "f2d_a_promotion_waits_for_the_peers_writes",
+        catches: &[Mutation::PromoteWhileBusy],
+        play: rule_scenarios::a_promotion_waits_for_the_peers_writes,
+    },
+    Scenario {
+        name: "d4_a_durable_part_is_not_a_durable_block",
+        catches: &[Mutation::PartFlushClears],
+        play: rule_scenarios::a_part_that_is_durable_does_not_make_the_block_so,
+    },
+    Scenario {
+        name: "f10b_a_flush_covers_what_was_answered_before",
+        catches: &[Mutation::EmptySetOnFlush],
+        play: rule_scenarios::a_flush_covers_what_was_answered_before_it,
+    },
+    Scenario {
+        name: "f7a_both_flush_before_an_extent_leaves",
+        catches: &[Mutation::PeerFlushLeavesLog, Mutation::UnflushedLeavesLog],
+        play: rule_scenarios::both_disks_flush_before_an_extent_leaves,
+    },
+    Scenario {
+        name: "f8_a_generation_begins_on_a_flushed_disk",
+        catches: &[Mutation::GenerationOnUnflushedDisk],
+        play: rule_scenarios::a_generation_begins_on_a_flushed_disk,
+    },
+    Scenario {
+        name: "f7c_a_resync_begins_on_a_flushed_source",
+        catches: &[Mutation::SourceNotFlushed],
+        play: rule_scenarios::a_resync_begins_on_a_flushed_source,
+    },
+    Scenario {
+        name: "f9_a_lost_grant_costs_no_full_sync",
+        catches: &[Mutation::RetireBeforeConfirm],
+        play: rule_scenarios::a_lost_grant_costs_no_full_sync,
+    },
+    Scenario {
+        name: "f9_a_lost_confirmation_does_not_hide_a_split",
+        catches: &[Mutation::RotationBlockedByBitmap, Mutation::GrantWithoutMark],
+        play: rule_scenarios::a_lost_confirmation_does_not_hide_a_split,
+    },
+    Scenario {
+        name: "f11_the_survivor_is_source",
+        catches: &[Mutation::LostPowerForgotten],
+        play: rule_scenarios::the_survivor_is_source,
+    },
+    Scenario {
+        name: "d8_a_crashed_primary_is_known_as_one",
+        catches: &[Mutation::CrashForgotten],
+        play: rule_scenarios::a_crashed_primary_is_known_as_one,
+    },
+    Scenario {
+        name: "f5_a_write_waits_for_the_handshake",
+        catches: &[Mutation::WriteDuringHandshake],
+        play: rule_scenarios::a_write_waits_for_the_handshake,
+    },
+    Scenario {
+        name: "d7_bits_count_when_identifiers_agree",
+        catches: &[Mutation::BitsDoNotCount],
+        play: rule_scenarios::bits_count_when_identifiers_agree,
+    },
+    Scenario {
+        name: "d13_a_superblock_survives_a_torn_write",
+        catches: &[Mutation::SuperblockCopiesAtOnce],
+        play: rule_scenarios::a_superblock_survives_a_torn_write,
+    },
+    Scenario {
+        name: "f8_a_promotion_alone_begins_a_generation",
+        catches: &[Mutation::PromoteOnOldGeneration],
+        play: rule_scenarios::a_promotion_alone_begins_a_generation,
+    },
+    Scenario {
+        name: "f22b_crossing_promotions_end_in_one_primary",
+        catches: &[Mutation::CrossingPromotionsGranted, Mutation::PromoteUnasked],
+        play: rule_scenarios::crossing_promotions_end_in_one_primary,
+    },
+    Scenario {
+        name: "d5_bits_are_durable_when_an_extent_leaves",
+        catches: &[Mutation::BitsAfterEviction],
+        play: rule_scenarios::bits_are_durable_when_an_extent_leaves,
+    },
     Scenario {
         name: "f10d_equal_counts_as_a_write",
         catches: &[Mutation::EqualClearsAtOnce],

@@ -5,6 +5,7 @@ use crate::profile::Profile;
 use crate::world::World;
 use metadata::superblock::Superblock;
 use replicator::event::{Answer, Command, Handler};
+use replicator::ids::CommandId;
 use replicator::state::{ConnectionState, DiskState, Role};
 use replicator::wire::Kind;
 use std::ops::Range;
@@ -54,6 +55,22 @@ impl World {
         self.client_writes(host, sectors, false);
         assert!(self.wait_for_client(host), "no answer to a write: {:?}", self.violation());
         self.last_stamp
+    }
+
+    /// Writes with FUA and waits for the answer.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    pub fn write_through(&mut self, host: usize, sectors: Range<usize>) -> u64 {
+        self.client_writes(host, sectors, true);
+        assert!(self.wait_for_client(host), "no answer to a write: {:?}", self.violation());
+        self.last_stamp
+    }
+
+    /// A command has been answered.
+    #[must_use]
+    pub fn has_answered(&self, command: CommandId) -> bool {
+        self.answers.contains_key(&command.0)
     }
 
     /// Begins a write and does not wait.

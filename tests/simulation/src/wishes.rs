@@ -100,7 +100,10 @@ impl World {
         self.trace(|| format!("node {host} says {event:?}"));
         match event {
             Event::Notice { text, .. } => return self.coverage.hear(text),
-            Event::Connection { .. } => self.hosts[host].connection_changes += 1,
+            Event::Connection { .. } => {
+                self.hosts[host].connection_changes += 1;
+                self.hosts[host].connection_changed_us = self.now_us;
+            }
             Event::Role { .. }
             | Event::Disk { .. }
             | Event::PeerDisk { .. }
@@ -137,7 +140,6 @@ impl World {
         if self.io_fails(host, ticket) {
             return;
         }
-        let geometry = &self.profile.geometry;
         let this = &mut self.hosts[host];
         let Some(flight) = this.data.complete(ticket) else { return };
         // A flush only makes two of the four contents the same.

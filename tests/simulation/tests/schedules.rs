@@ -207,6 +207,8 @@ fn f22b_of_two_crossing_promotions_exactly_the_first_nodes_succeeds() {
         let mut world = World::calm_pair(seed);
         assert!(world.demote_and_wait(0));
         assert!(world.gets_in_sync());
+        // Both know by now that nobody is Primary.
+        world.run_for(50_000);
         world.command(0, Command::Primary { force: false });
         world.command(1, Command::Primary { force: false });
         world.run_for(TIMEOUT_US);
