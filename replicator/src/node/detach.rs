@@ -8,6 +8,7 @@ use super::route::AfterFlush;
 use crate::event::{Answer, Level, Output, Refusal, RefusalClass};
 use crate::ids::CommandId;
 use crate::state::{DiskState, Role};
+use metadata::units::BlockRange;
 
 /// A detach in order: waits until nothing is under way, then flushes and marks the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,11 @@ impl Node {
     pub(super) fn detach_flushed(&mut self) {
         if self.detaching.is_none() || self.replica.attached().is_none() {
             return;
+        }
+        // D5: what the peer has not flushed leaves the log with its bits.
+        let unflushed: Vec<BlockRange> = self.unflushed.runs().collect();
+        for run in unflushed {
+            self.mark_out_of_sync(run);
         }
         self.persist_bitmap();
         self.empty_log();

@@ -140,8 +140,7 @@ impl World {
         if self.io_fails(host, ticket) {
             return;
         }
-        let this = &mut self.hosts[host];
-        let Some(flight) = this.data.complete(ticket) else { return };
+        let Some(flight) = self.hosts[host].data.complete(ticket) else { return };
         // A flush only makes two of the four contents the same.
         if let Work::Write { first_sector, stamps, .. } = &flight.work {
             let landed = *first_sector..first_sector + stamps.len();

@@ -79,6 +79,8 @@ pub struct World {
     pub(crate) calm: bool,
     /// Both replicas are known to be the same, and neither has left since.
     pub(crate) in_sync: bool,
+    /// The operator said that both replicas are equal, whatever is on them.
+    pub(crate) declared_equal: bool,
     /// The rule that every engine breaks on purpose.
     broken: Option<Mutation>,
     violation: Option<String>,
@@ -119,6 +121,7 @@ impl World {
             handler_us: None,
             calm: false,
             in_sync: false,
+            declared_equal: false,
             broken: None,
             violation: None,
             tracing,
