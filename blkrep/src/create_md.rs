@@ -115,6 +115,7 @@ pub fn create_md(
     resource: &str,
     index: NodeIndex,
     node: &NodeConfig,
+    log: LogGeometry,
     force: bool,
 ) -> Result<Created, CreateMdError> {
     let data = Target::open(&node.disk)?;
@@ -122,7 +123,6 @@ pub fn create_md(
         MetaDisk::Internal => None,
         MetaDisk::External(path) => Some(Target::open(path)?),
     };
-    let log = LogGeometry::default();
     let layout = match &meta {
         None => Layout::internal(data.bytes, log),
         Some(meta) => Layout::external(meta.bytes, data.bytes, log),

@@ -1,9 +1,11 @@
 //! The daemon of one resource: the data plane on its thread, the control room on this one, signals,
 //! readiness.
 
+use crate::config::HandlerCommands;
 use crate::control::server;
 use crate::dataplane::handle::Handle;
 use crate::dataplane::start::{DataPlane, start};
+use crate::handlers::{self, Runner};
 use anyhow::Context as _;
 use replicator::event::{Answer, Command};
 use replicator::settings::Settings;
@@ -51,6 +53,10 @@ pub struct DaemonPlan {
     pub control_socket: PathBuf,
     /// Memory for data in flight, in bytes.
     pub arena_bytes: usize,
+    /// The administrator's programs.
+    pub handlers: HandlerCommands,
+    /// The file that all this is from, for them.
+    pub config_file: PathBuf,
 }
 
 /// Runs the daemon until it is told to go down. Returns when everything is on disk.
@@ -75,7 +81,7 @@ pub fn run(plan: &DaemonPlan) -> anyhow::Result<()> {
 }
 
 async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
-    let DataPlane { handle, mut ended, thread } = plane;
+    let DataPlane { handle, mut ended, thread, wishes } = plane;
     let listener = server::bind(&plan.control_socket)
         .with_context(|| format!("cannot listen on {}", plan.control_socket.display()))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -84,6 +90,11 @@ async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
     let serving = tokio::spawn(server::serve(listener, move |command| {
         let handle = for_server.clone();
         async move { handle.command(command).await }
+    }));
+    let for_handlers = handle.clone();
+    tokio::spawn(handlers::serve(Runner::new(plan), wishes, move |id, exit| {
+        // Nobody is left to be told when the I/O thread has ended.
+        for_handlers.handler_done(id, exit).ok();
     }));
     // Without systemd there is nobody to notify.
     drop(sd_notify::notify(false, &[sd_notify::NotifyState::Ready]));

@@ -55,7 +55,7 @@ mod tests {
             address: "127.0.0.1:7791".parse().unwrap(),
             nbd_listen: None,
         };
-        create_md("r0", ME, &node, false).unwrap();
+        create_md("r0", ME, &node, metadata::LogGeometry::default(), false).unwrap();
         node
     }
 

@@ -32,7 +32,7 @@ const LOG_VARIABLE: &str = "BLKREP_LOG";
 pub(super) fn create_metadata(context: &Context, name: &str, force: bool) -> Result<(), Failure> {
     let resource = context.load(name)?;
     let index = resource.node_index(&context.node)?;
-    let created = create_md::create_md(name, index, resource.node(index), force)?;
+    let created = create_md::create_md(name, index, resource.node(index), resource.log, force)?;
     for what in &created.overwritten {
         println!("overwritten: {what}");
     }

@@ -2,7 +2,7 @@
 
 use super::resource::{MetaDisk, NodeConfig, PeerTrust, Resource};
 use super::units::{write_size, write_time};
-use replicator::settings::OnIoError;
+use super::words::{self, word};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -31,19 +31,34 @@ impl Resource {
         line("ping-timeout", quote(&write_time(timers.ping_timeout)));
         line("ko-count", timers.ko_count.to_string());
         line("max-buffers", quote(&write_size(self.net.arena_bytes as u64)));
+        let split_brain = &self.net.split_brain;
+        let names = [self.nodes[0].name.as_str(), self.nodes[1].name.as_str()];
+        let zero_words = words::after_sb_0pri(names);
+        line("after-sb-0pri", quote(&word(&zero_words, &split_brain.zero_primaries)));
+        line("after-sb-1pri", quote(&word(&words::AFTER_SB_1PRI, &split_brain.one_primary)));
+        line("after-sb-2pri", quote(&word(&words::AFTER_SB_2PRI, &split_brain.two_primaries)));
+        line("always-asbp", split_brain.always.to_string());
+        line("rr-conflict", quote(&word(&words::RR_CONFLICT, &split_brain.rr_conflict)));
         line("\n[disk]", String::new());
-        let on_io_error = match self.on_io_error {
-            OnIoError::Detach => "detach",
-            OnIoError::PassOn => "pass_on",
-            OnIoError::CallLocalIoError => "call-local-io-error",
-        };
-        line("on-io-error", quote(on_io_error));
+        let disk = &self.disk;
+        line("on-io-error", quote(&word(&words::ON_IO_ERROR, &disk.on_io_error)));
+        line("fencing", quote(&word(&words::FENCING, &disk.fencing)));
+        line("on-no-data-accessible", quote(&word(&words::ON_NO_DATA, &disk.on_no_data)));
+        line("disk-timeout", quote(&write_time(disk.timeout.unwrap_or_default())));
+        line("al-extents", self.log.slots().to_string());
         line("\n[startup]", String::new());
         line("wfc-timeout", quote(&write_time(self.wfc_timeout)));
-        if let Some(rate) = self.sync_rate_max {
-            line("\n[sync]", String::new());
+        line("\n[sync]", String::new());
+        if let Some(rate) = self.sync.rate_max {
             line("rate", quote(&write_size(rate)));
         }
+        line("min-rate", quote(&write_size(self.sync.rate_floor)));
+        line("checksums", quote(&word(&words::CHECKSUMS, &self.sync.checksums)));
+        line("\n[handlers]", String::new());
+        for (handler, command) in &self.handlers.commands {
+            line(handler.name(), quote(command));
+        }
+        line("handler-timeout", quote(&write_time(self.handlers.timeout)));
         for node in &self.nodes {
             text += &dump_node(node);
         }
@@ -79,8 +94,8 @@ fn quote_path(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse::parse;
     use super::super::parse::tests::GOOD;
+    use super::super::parse::{parse, tables};
     use super::*;
 
     #[test]
@@ -90,7 +105,10 @@ mod tests {
             .replace("[node.bob]", "[node.\"bob.example\"]")
             .replace("/dev/vg0/r0", "/dev/vg0/a \\\"b\\\" c")
             .replace("[net]", "[startup]\nwfc-timeout = \"2min\"\n[net]\ntimeout = \"900ms\"");
-        for text in [GOOD, &odd] {
+        let policies = GOOD
+            .replace("[sync]", "[disk]\non-io-error = \"pass_on\"\nfencing = \"resource-only\"\non-no-data-accessible = \"suspend-io\"\ndisk-timeout = \"1min\"\nal-extents = 67\n[handlers]\nfence-peer = \"/usr/lib/fence \\\"x\\\"\"\nhandler-timeout = \"90s\"\n[sync]\nmin-rate = \"1M\"\nchecksums = \"always\"")
+            .replace("[net]", "[net]\nafter-sb-0pri = \"discard-node-alice\"\nafter-sb-1pri = \"discard-secondary\"\nafter-sb-2pri = \"violently-as0p\"\nalways-asbp = true\nrr-conflict = \"retry-connect\"");
+        for text in [GOOD, &odd, &policies] {
             let resource = parse(file, text).unwrap();
             assert_eq!(parse(file, &resource.dump()).unwrap(), resource, "{}", resource.dump());
         }
@@ -101,7 +119,18 @@ mod tests {
         let dump = parse(Path::new("r0.toml"), GOOD).unwrap().dump();
         assert!(dump.starts_with("name = \"r0\"\n\n[net]\nprotocol = \"C\"\n"), "{dump}");
         assert!(dump.contains("timeout = \"6s\"\nconnect-int = \"10s\"\n"), "{dump}");
-        assert!(dump.contains("on-io-error = \"detach\""), "{dump}");
+        assert!(dump.contains("on-io-error = \"detach\"\nfencing = \"dont-care\"\n"), "{dump}");
+        assert!(dump.contains("after-sb-0pri = \"disconnect\""), "{dump}");
+        for (table, keys) in tables() {
+            let is_optional = ["shared-secret-file", "allow-insecure", "rate", "nbd-listen"];
+            for key in keys.into_iter().filter(|key| !is_optional.contains(key)) {
+                let is_there = match table {
+                    "the file" | "[node.NODE]" | "[handlers]" => true,
+                    _ => dump.contains(&format!("\n{key} = ")),
+                };
+                assert!(is_there, "{table} {key}: {dump}");
+            }
+        }
         assert!(dump.contains("[node.\"alice\"]\ndisk = \"/dev/sdb1\"\n"), "{dump}");
     }
 }

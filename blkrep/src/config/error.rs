@@ -175,6 +175,27 @@ pub enum Problem {
         /// Its value.
         other_value: String,
     },
+    /// The floor of the resync above its cap.
+    #[error("'min-rate' ({min_rate}) is above 'rate' ({rate}); lower 'min-rate' or raise 'rate'")]
+    RateOrder {
+        /// `min-rate`.
+        min_rate: String,
+        /// `rate`.
+        rate: String,
+    },
+    /// A policy that runs a handler, and no such handler.
+    #[error(
+        "{key} = \"{value}\" runs the handler '{handler}', and there is none; add \
+         {handler} = \"COMMAND\" to [handlers], or choose another '{key}'"
+    )]
+    HandlerMissing {
+        /// The key of the policy.
+        key: &'static str,
+        /// Its value.
+        value: &'static str,
+        /// The handler's key.
+        handler: &'static str,
+    },
     /// No secret on a network that others may reach (DESIGN 8, Security).
     #[error(
         "address {address} is not a loopback address and there is no secret: whoever reaches the port \

@@ -7,6 +7,7 @@
 //! | which files there are | `locate` |
 //! | what a daemon is started with | `plan`, `secret` |
 //! | where its files are | `paths` |
+//! | the words of the policies | `words` |
 //! | the normalised file | `dump` |
 
 mod dump;
@@ -19,8 +20,9 @@ mod resource;
 mod secret;
 mod section;
 pub mod units;
+mod words;
 
 pub use error::{ConfigError, Problem, SecretProblem};
 pub use locate::{all_names, load};
 pub use paths::{control_socket, log_file, nbd_socket};
-pub use resource::{MetaDisk, Net, NodeConfig, PeerTrust, Resource};
+pub use resource::{HandlerCommands, MetaDisk, Net, NodeConfig, PeerTrust, Resource};

@@ -1,52 +1,40 @@
 //! Makes a [`Resource`] of the text of a configuration file, or says on which line it is wrong.
 
+mod disk;
+mod handlers;
+mod net;
+mod split_brain;
+
 use super::error::{ConfigError, Problem};
-use super::resource::{MetaDisk, Net, NodeConfig, PeerTrust, Resource};
+use super::resource::{MetaDisk, NodeConfig, Resource};
 use super::section::{Found, Section, Source};
-use super::units::write_time;
-use replicator::settings::{NetTimers, OnIoError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
 
-/// Default of `max-buffers`, in bytes.
-const ARENA_BYTES_DEFAULT: usize = 64 << 20;
-/// Least and most of `max-buffers`, in bytes: below, a few 1 MiB writes would fill it.
-const ARENA_BYTES_MIN: u64 = 16 << 20;
-const ARENA_BYTES_MAX: u64 = 4 << 30;
 /// Longest resource or node name, in bytes: paths and protocol fields stay far below their limits.
 const NAME_BYTES_MAX: usize = 63;
 /// Longest `wfc-timeout`, in seconds (drbd-facts 2.8).
 const WFC_TIMEOUT_S_MAX: u64 = 300_000;
 
 const TOP_KEYS: [&str; 7] = ["name", "net", "disk", "startup", "sync", "handlers", "node"];
-const NET_KEYS: [&str; 9] = [
-    "protocol",
-    "shared-secret-file",
-    "allow-insecure",
-    "timeout",
-    "connect-int",
-    "ping-int",
-    "ping-timeout",
-    "ko-count",
-    "max-buffers",
-];
 const NODE_KEYS: [&str; 5] = ["disk", "meta-disk", "address", "device", "nbd-listen"];
-/// Handlers of DRBD (drbd-facts 5.4): their names are known, so that the answer is not "unknown
-/// key".
-const HANDLER_KEYS: [&str; 10] = [
-    "fence-peer",
-    "unfence-peer",
-    "split-brain",
-    "initial-split-brain",
-    "pri-lost",
-    "pri-lost-after-sb",
-    "pri-on-incon-degr",
-    "local-io-error",
-    "before-resync-target",
-    "after-resync-target",
-];
+const STARTUP_KEYS: [&str; 1] = ["wfc-timeout"];
+
+/// The tables of a file with their keys; `NODE` stands for a node's name.
+#[cfg(test)]
+pub(super) fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        ("the file", TOP_KEYS.into()),
+        ("[net]", net::NET_KEYS.into()),
+        ("[disk]", disk::DISK_KEYS.into()),
+        ("[startup]", STARTUP_KEYS.into()),
+        ("[sync]", disk::SYNC_KEYS.into()),
+        ("[handlers]", handlers::handler_keys()),
+        ("[node.NODE]", NODE_KEYS.into()),
+    ]
+}
 
 /// Parses and checks `text`, the content of `file`.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Resource, ConfigError> {
@@ -57,24 +45,21 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Resource, ConfigError> {
     })?;
     let top = Section::top(source, document.get_ref(), &TOP_KEYS)?;
     let name = name(&top, file)?;
-    refuse_handlers(&top)?;
-    let on_io_error = on_io_error(&top)?;
+    let (disk, log) = disk::disk(&top)?;
+    let handlers = handlers::handlers(&top, &disk)?;
     let wfc_timeout = top
-        .open("startup", &["wfc-timeout"])?
+        .open("startup", &STARTUP_KEYS)?
         .time(
             "wfc-timeout",
             Duration::ZERO..=Duration::from_secs(WFC_TIMEOUT_S_MAX),
             "at most 300000s (\"0s\" waits for ever)",
         )?
         .map_or(Duration::ZERO, |found| found.value);
-    let sync_rate_max = top
-        .open("sync", &["rate"])?
-        .size("rate", 4096..=u64::MAX, "per second, at least 4K")?
-        .map(|found| found.value);
+    let sync = disk::sync(&top)?;
     let (nodes, address_lines) = nodes(&top)?;
-    let net = net(&top, &nodes, address_lines)?;
+    let net = net::net(&top, &nodes, address_lines)?;
     let file = file.to_owned();
-    Ok(Resource { name, file, net, on_io_error, wfc_timeout, sync_rate_max, nodes })
+    Ok(Resource { name, file, net, disk, log, wfc_timeout, sync, handlers, nodes })
 }
 
 /// True for what may be a file name on every system and a word in every shell.
@@ -102,118 +87,6 @@ fn name(top: &Section<'_>, file: &Path) -> Result<String, ConfigError> {
         return Err(top.error(line, Problem::NameMismatch { name, stem }));
     }
     Ok(name)
-}
-
-fn refuse_handlers(top: &Section<'_>) -> Result<(), ConfigError> {
-    let handlers = top.open("handlers", &HANDLER_KEYS)?;
-    let Some(Found { value: key, line }) = handlers.first_key() else { return Ok(()) };
-    let found = "a handler".to_owned();
-    let supported = "no handler is run yet; remove it from [handlers]".to_owned();
-    Err(handlers.error(line, Problem::Unsupported { key, found, supported }))
-}
-
-/// Only `detach`: passing errors on, or calling a handler, needs an engine that goes on with a bad
-/// disk.
-fn on_io_error(top: &Section<'_>) -> Result<OnIoError, ConfigError> {
-    let disk = top.open("disk", &["on-io-error"])?;
-    let Some(found) = disk.text("on-io-error", "\"detach\"")? else { return Ok(OnIoError::Detach) };
-    match found.value.as_str() {
-        "detach" => Ok(OnIoError::Detach),
-        "pass_on" | "call-local-io-error" => Err(disk.error(
-            found.line,
-            Problem::Unsupported {
-                key: "on-io-error".to_owned(),
-                found: format!("\"{}\"", found.value),
-                supported: "only \"detach\" is supported".to_owned(),
-            },
-        )),
-        other => Err(disk.bad("on-io-error", found.line, &format!("\"{other}\""), "\"detach\"")),
-    }
-}
-
-fn net(
-    top: &Section<'_>,
-    nodes: &[NodeConfig; 2],
-    address_lines: [usize; 2],
-) -> Result<Net, ConfigError> {
-    let net = top.open("net", &NET_KEYS)?;
-    if let Some(protocol) = net.text("protocol", "\"C\"")? {
-        match protocol.value.as_str() {
-            "C" => {}
-            "A" | "B" => {
-                let problem = Problem::Unsupported {
-                    key: "protocol".to_owned(),
-                    found: format!("\"{}\"", protocol.value),
-                    supported: "only \"C\" is supported: a write is acknowledged by both disks"
-                        .to_owned(),
-                };
-                return Err(net.error(protocol.line, problem));
-            }
-            other => {
-                return Err(net.bad("protocol", protocol.line, &format!("\"{other}\""), "\"C\""));
-            }
-        }
-    }
-    let arena = net.size("max-buffers", ARENA_BYTES_MIN..=ARENA_BYTES_MAX, "16M to 4G")?;
-    let arena_bytes = arena.map_or(ARENA_BYTES_DEFAULT, |found| {
-        usize::try_from(found.value).expect("invariant: 4 GiB fit into a 64-bit usize")
-    });
-    let timers = timers(&net)?;
-    let trust = trust(&net, nodes, address_lines)?;
-    Ok(Net { timers, arena_bytes, trust })
-}
-
-/// The ranges are DRBD's (drbd-facts 2.9), with times below a second where DRBD counts in tenths.
-fn timers(net: &Section<'_>) -> Result<NetTimers, ConfigError> {
-    let ms = Duration::from_millis;
-    let s = Duration::from_secs;
-    let default = NetTimers::default();
-    let timeout = net.time("timeout", ms(100)..=s(60), "100ms to 60s")?;
-    let connect_int = net.time("connect-int", ms(200)..=s(120), "200ms to 120s")?;
-    let ping_int = net.time("ping-int", ms(200)..=s(120), "200ms to 120s")?;
-    let ping_timeout = net.time("ping-timeout", ms(50)..=s(30), "50ms to 30s")?;
-    let ko_count = net.count("ko-count", 0..=200)?;
-    let line = [&timeout, &connect_int, &ping_int].into_iter().flatten().map(|found| found.line);
-    let line = line.min().unwrap_or(net.line());
-    let or = |found: Option<Found<Duration>>, default| found.map_or(default, |found| found.value);
-    let timers = NetTimers {
-        timeout: or(timeout, default.timeout),
-        connect_int: or(connect_int, default.connect_int),
-        ping_int: or(ping_int, default.ping_int),
-        ping_timeout: or(ping_timeout, default.ping_timeout),
-        ko_count: ko_count.map_or(default.ko_count, |found| found.value),
-    };
-    for (other, value) in [("connect-int", timers.connect_int), ("ping-int", timers.ping_int)] {
-        if timers.timeout >= value {
-            let problem = Problem::TimerOrder {
-                timeout: write_time(timers.timeout),
-                other,
-                other_value: write_time(value),
-            };
-            return Err(net.error(line, problem));
-        }
-    }
-    Ok(timers)
-}
-
-fn trust(
-    net: &Section<'_>,
-    nodes: &[NodeConfig; 2],
-    address_lines: [usize; 2],
-) -> Result<PeerTrust, ConfigError> {
-    let allow_insecure = net.boolean("allow-insecure")?.is_some_and(|found| found.value);
-    if let Some(secret) = net.path("shared-secret-file")? {
-        return Ok(PeerTrust::Secret(secret.value));
-    }
-    let exposed =
-        nodes.iter().zip(address_lines).find(|(node, _)| !node.address.ip().is_loopback());
-    match exposed {
-        None => Ok(PeerTrust::Loopback),
-        Some(_) if allow_insecure => Ok(PeerTrust::AllowInsecure),
-        Some((node, line)) => {
-            Err(net.error(line, Problem::NoSecret { address: node.address.to_string() }))
-        }
-    }
 }
 
 /// Both nodes, and the lines of their addresses.

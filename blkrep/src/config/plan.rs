@@ -5,7 +5,7 @@ use super::paths::{control_socket, nbd_socket};
 use super::resource::{MetaDisk, PeerTrust, Resource};
 use super::secret::read_secret;
 use crate::daemon::{DaemonPlan, MetaPlace};
-use replicator::settings::{DiskSettings, Settings, SyncSettings};
+use replicator::settings::{Handlers, Settings};
 use std::path::Path;
 
 impl Resource {
@@ -23,8 +23,14 @@ impl Resource {
         let settings = Settings {
             secret,
             net: self.net.timers,
-            sync: SyncSettings { rate_max: self.sync_rate_max, ..SyncSettings::default() },
-            disk: DiskSettings { on_io_error: self.on_io_error, ..DiskSettings::default() },
+            sync: self.sync,
+            disk: self.disk,
+            split_brain: self.net.split_brain,
+            handlers: self
+                .handlers
+                .commands
+                .iter()
+                .fold(Handlers::default(), |all, (handler, _)| all.with(*handler)),
             // Window and buffers: the event loop cuts the arena and fills them in.
             ..Settings::new(self.name.clone(), me, self.nodes.clone().map(|node| node.name))
         };
@@ -41,6 +47,8 @@ impl Resource {
             nbd_listen: own.nbd_listen,
             control_socket: control_socket(run_dir, &self.name),
             arena_bytes: self.net.arena_bytes,
+            handlers: self.handlers.clone(),
+            config_file: self.file.clone(),
         })
     }
 }
@@ -50,7 +58,9 @@ mod tests {
     use super::super::parse::parse;
     use super::super::parse::tests::GOOD;
     use super::*;
+    use replicator::event::Handler;
     use replicator::ids::NodeIndex;
+    use replicator::settings::{Fencing, OnIoError};
 
     fn resource() -> Resource {
         let text = GOOD
@@ -73,5 +83,24 @@ mod tests {
         let plan = resource().to_plan("bob", Path::new("/run/blkrep")).unwrap();
         assert_eq!(plan.settings.me, NodeIndex::First);
         assert!(matches!(plan.meta, MetaPlace::Internal));
+    }
+    #[test]
+    fn policies_and_handlers_reach_the_engine() {
+        let text = GOOD
+            .replace("shared-secret-file = \"/etc/blkrep.d/r0.secret\"", "allow-insecure = true")
+            .replace(
+                "[sync]",
+                "[disk]\nfencing = \"resource-and-stonith\"\n\
+                      on-io-error = \"pass_on\"\n[handlers]\nfence-peer = \"/bin/true\"\n[sync]",
+            );
+        let resource = parse(Path::new("r0.toml"), &text).unwrap();
+        let plan = resource.to_plan("bob", Path::new("/run/blkrep")).unwrap();
+        let settings = &plan.settings;
+        assert_eq!(settings.disk.fencing, Fencing::ResourceAndStonith);
+        assert_eq!(settings.disk.on_io_error, OnIoError::PassOn);
+        assert_eq!(settings.sync.rate_max, Some(100 << 20));
+        assert!(settings.handlers.has(Handler::FencePeer));
+        assert!(!settings.handlers.has(Handler::SplitBrain));
+        assert_eq!(plan.handlers.get(Handler::FencePeer), Some("/bin/true"));
     }
 }

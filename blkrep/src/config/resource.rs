@@ -1,8 +1,10 @@
 //! What a resource is: the content of its configuration file, parsed and checked.
 
 use super::error::ConfigError;
+use metadata::LogGeometry;
+use replicator::event::Handler;
 use replicator::ids::NodeIndex;
-use replicator::settings::{NetTimers, OnIoError};
+use replicator::settings::{DiskSettings, NetTimers, SplitBrainPolicies, SyncSettings};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,13 +18,17 @@ pub struct Resource {
     pub file: PathBuf,
     /// `[net]`
     pub net: Net,
-    /// `[disk] on-io-error`
-    pub on_io_error: OnIoError,
+    /// `[disk]`: the policies.
+    pub disk: DiskSettings,
+    /// `[disk] al-extents`: the activity log that `create-md` makes. Existing metadata keep theirs.
+    pub log: LogGeometry,
     /// `[startup] wfc-timeout`: how long `wait-connect` waits when it is not told; zero is for
     /// ever.
     pub wfc_timeout: Duration,
-    /// `[sync] rate`: cap of the resync in bytes per second; none: as fast as it goes.
-    pub sync_rate_max: Option<u64>,
+    /// `[sync]`.
+    pub sync: SyncSettings,
+    /// `[handlers]`.
+    pub handlers: HandlerCommands,
     /// The two nodes, in the order of the file.
     pub nodes: [NodeConfig; 2],
 }
@@ -36,6 +42,26 @@ pub struct Net {
     pub arena_bytes: usize,
     /// Why the peer is believed to be the peer.
     pub trust: PeerTrust,
+    /// What is done about a split brain.
+    pub split_brain: SplitBrainPolicies,
+}
+
+/// `[handlers]`: the administrator's programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerCommands {
+    /// The shell command of each handler that is configured.
+    pub commands: Vec<(Handler, String)>,
+    /// `handler-timeout`: a run that takes longer is killed.
+    pub timeout: Duration,
+}
+
+impl HandlerCommands {
+    /// The shell command of `handler`, if it is configured.
+    #[must_use]
+    pub fn get(&self, handler: Handler) -> Option<&str> {
+        let found = self.commands.iter().find(|(known, _)| *known == handler);
+        found.map(|(_, command)| command.as_str())
+    }
 }
 
 /// Why the peer is believed to be the peer.

@@ -116,13 +116,6 @@ impl<'a> Section<'a> {
         self.line
     }
 
-    /// First key of the table with its line, if it has any.
-    pub(super) fn first_key(&self) -> Option<Found<String>> {
-        let (key, _) = self.table?.iter().next()?;
-        let line = self.source.line(key.span().start);
-        Some(Found { value: key.get_ref().to_string(), line })
-    }
-
     pub(super) fn error(&self, line: usize, problem: Problem) -> ConfigError {
         self.source.error(line, problem)
     }
@@ -145,6 +138,26 @@ impl<'a> Section<'a> {
         expected: &str,
     ) -> Result<Option<Found<String>>, ConfigError> {
         self.read(key, expected, |value| value.as_str().map(str::to_owned))
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<W: AsRef<str>, T: Clone>(
+        &self,
+        key: &str,
+        words: &[(W, T)],
+    ) -> Result<Option<Found<T>>, ConfigError> {
+        let quoted: Vec<String> =
+            words.iter().map(|(word, _)| format!("\"{}\"", word.as_ref())).collect();
+        let expected = match quoted.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, others)) => format!("one of {} and {last}", others.join(", ")),
+            None => String::new(),
+        };
+        self.read(key, &expected, |value| {
+            let written = value.as_str()?;
+            let found = words.iter().find(|(word, _)| word.as_ref() == written);
+            found.map(|(_, value)| value.clone())
+        })
     }
 
     /// `true` or `false`.

@@ -59,7 +59,7 @@ impl Bench {
     }
 
     fn create(&self, force: bool) -> Result<Created, CreateMdError> {
-        create_md("r0", NodeIndex::Second, &self.node, force)
+        create_md("r0", NodeIndex::Second, &self.node, LogGeometry::default(), force)
     }
 }
 

@@ -89,6 +89,27 @@ pub enum DiskError {
     },
 }
 
+/// What a disk says that has failed or is gone (errno(3)).
+const FAILED: [Errno; 6] =
+    [Errno::IO, Errno::NXIO, Errno::NODEV, Errno::NOENT, Errno::NOMEDIUM, Errno::REMOTEIO];
+
+impl DiskError {
+    /// True when the disk has failed or is gone, which a resource survives without it; false when
+    /// something must be put right before this node may take part.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Open { path: _, errno } => FAILED.contains(errno),
+            Self::Read { path: _, offset_bytes: _, bytes: _, errno } => FAILED.contains(errno),
+            Self::Busy { path: _ }
+            | Self::Locked { path: _, holder: _ }
+            | Self::Kind { path: _ }
+            | Self::NoMetadata { path: _, cause: _ }
+            | Self::Foreign { path: _, found: _, expected: _ }
+            | Self::Layout { path: _, cause: _ } => false,
+        }
+    }
+}
+
 /// One disk that is open and locked.
 #[derive(Debug)]
 pub(super) struct OpenDisk {

@@ -1,7 +1,10 @@
 //! How the control room talks to the I/O thread: commands by a channel and an eventfd, answers by
 //! oneshot.
 
+use super::disk::DiskError;
+use super::disk_source::OpenedDisk;
 use replicator::event::{Answer, Command};
+use replicator::ids::HandlerId;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -43,6 +46,15 @@ pub(super) enum Order {
     },
     /// End all NBD sessions and let nobody in any more.
     ShutClients,
+    /// A handler has ended, with this exit code if it has one.
+    HandlerDone {
+        /// Which run.
+        id: HandlerId,
+        /// How.
+        exit: Option<i32>,
+    },
+    /// The disk that the engine asked for was opened, or not.
+    DiskOpened(Box<Result<OpenedDisk, DiskError>>),
 }
 
 /// The control room's end. Clones lead to the same I/O thread.
@@ -124,7 +136,16 @@ impl Handle {
         self.order(Order::ShutClients)
     }
 
-    fn order(&self, order: Order) -> Result<(), CommandError> {
+    /// A handler has ended, with this exit code if it has one.
+    ///
+    /// # Errors
+    /// When the I/O thread has ended.
+    pub fn handler_done(&self, id: HandlerId, exit: Option<i32>) -> Result<(), CommandError> {
+        self.order(Order::HandlerDone { id, exit })
+    }
+
+    /// Gives the I/O thread something to deal with.
+    pub(super) fn order(&self, order: Order) -> Result<(), CommandError> {
         self.orders.send(order).map_err(|_| CommandError::Ended)?;
         // The counter is full only when the thread was woken already, so a failure changes nothing.
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
@@ -135,6 +156,7 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
 
     fn block_on<F: Future>(future: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -149,6 +171,9 @@ mod tests {
                 panic!("not the command that was given");
             };
             answer.send(Answer::Done).expect("somebody waits");
+            // The order is there before the counter is raised.
+            let mut raised = [PollFd::new(&*orders.wake, PollFlags::IN)];
+            poll(&mut raised, None).expect("it can be polled");
             let mut count = [0; 8];
             rustix::io::read(&*orders.wake, &mut count).expect("it was raised");
         });

@@ -4,24 +4,26 @@
 //! each followed by the engine; then the peer's frames, the local disk and the clients' replies
 //! leave together, in that order, with the one call that also waits for the next turn.
 
-use super::disk_io::{DataDisk, Work};
+use super::disk_io::Work;
+use super::disk_slot::DiskSlot;
 use super::handle::{Order, Orders};
-use super::metadata_writer::MetadataWriter;
 use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
 use super::report::log_event;
 use super::resume_mark::ResumeMark;
 use super::token::{Source, Token};
+use crate::handlers::HandlerRun;
 use crate::ring::arena::{Pool, Span};
 use crate::ring::{Completion, Interest, Operation, Ring};
-use replicator::event::{Answer, Command, DiskImage, Input, Output};
-use replicator::ids::{CommandId, IoId, LinkId, Moment};
+use replicator::event::{Answer, Command, Input, Output};
+use replicator::ids::{CommandId, LinkId, Moment};
 use replicator::node::Node;
 use replicator::settings::SYNC_PIECE_BYTES_MAX;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 /// After the engine's last word, queued frames get so long to leave.
@@ -33,10 +35,11 @@ pub(super) struct Parts {
     pub(super) node: Node,
     pub(super) peer: PeerPort,
     pub(super) clients: NbdPort,
-    pub(super) disk: DataDisk,
-    pub(super) metadata: MetadataWriter,
+    pub(super) disk: DiskSlot,
     pub(super) orders: Orders,
     pub(super) resume_mark: ResumeMark,
+    /// For the control room, which runs the handlers.
+    pub(super) handler_wishes: UnboundedSender<HandlerRun>,
 }
 
 /// The thread's state.
@@ -45,11 +48,10 @@ pub(super) struct IoThread {
     node: Node,
     peer: PeerPort,
     clients: NbdPort,
-    disk: Option<DataDisk>,
-    metadata: Option<MetadataWriter>,
-    is_disk_leaving: bool,
+    disk: DiskSlot,
     orders: Orders,
     resume_mark: ResumeMark,
+    handler_wishes: UnboundedSender<HandlerRun>,
     commands: Vec<(CommandId, oneshot::Sender<Answer>)>,
     commands_ever: u64,
     inputs: VecDeque<Input>,
@@ -81,17 +83,16 @@ const fn rank(source: Source) -> Rank {
 impl IoThread {
     /// A thread that has not begun.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { ring, node, peer, clients, disk, metadata, orders, resume_mark } = parts;
+        let Parts { ring, node, peer, clients, disk, orders, handler_wishes, resume_mark } = parts;
         Self {
             ring,
             node,
             peer,
             clients,
-            disk: Some(disk),
-            metadata: Some(metadata),
-            is_disk_leaving: false,
+            disk,
             orders,
             resume_mark,
+            handler_wishes,
             commands: Vec::new(),
             commands_ever: 0,
             inputs: VecDeque::new(),
@@ -102,12 +103,12 @@ impl IoThread {
         }
     }
 
-    /// Runs until the engine says stop.
+    /// Runs until the engine says stop. `disk` is what became of the disk.
     ///
     /// # Errors
     /// When the kernel refuses the ring.
-    pub(super) fn run(mut self, image: DiskImage) -> io::Result<()> {
-        self.inputs.push_back(Input::DiskOpened(Box::new(image)));
+    pub(super) fn run(mut self, disk: Input) -> io::Result<()> {
+        self.inputs.push_back(disk);
         self.lend_sync_buffers();
         self.feed();
         self.peer.listen(&mut self.ring);
@@ -152,7 +153,7 @@ impl IoThread {
     }
 
     fn completed(&mut self, token: Token, result: i32) {
-        let Self { ring, peer, clients, inputs, now, .. } = self;
+        let Self { ring, peer, clients, disk, inputs, now, .. } = self;
         match token.source {
             Source::LinkReceive => peer.received(ring, token, result, inputs),
             Source::LinkSend => peer.sent(ring, token, result, inputs),
@@ -162,14 +163,8 @@ impl IoThread {
             Source::ClientSend => clients.sent(ring, token, result, inputs),
             Source::ClientListener => clients.accept(ring, token.place, *now),
             Source::Wake => self.take_orders(),
-            Source::Disk => {
-                let disk = self.disk.as_mut();
-                inputs.extend(disk.and_then(|disk| disk.completed(ring, token.place, result)));
-            }
-            Source::Metadata => {
-                let metadata = self.metadata.as_mut();
-                inputs.extend(metadata.and_then(|metadata| metadata.completed(result)));
-            }
+            Source::Disk => inputs.extend(disk.completed(ring, token.place, result)),
+            Source::Metadata => inputs.extend(disk.metadata_completed(result)),
         }
     }
 
@@ -216,26 +211,24 @@ impl IoThread {
     }
 
     fn carry_out(&mut self, output: Output) {
-        let Self { ring, peer, clients, inputs, now, .. } = self;
+        let Self { ring, peer, clients, disk, inputs, now, .. } = self;
         match output {
             Output::DiskRead { io, range, buffer, checksum } => {
-                self.start(io, Work::Read { range, buffer, checksum });
+                disk.start(io, Work::Read { range, buffer, checksum });
             }
             Output::DiskDigest { io, range, buffer } => {
-                self.start(io, Work::Digest { range, buffer });
+                disk.start(io, Work::Digest { range, buffer });
             }
             Output::DiskWrite { io, range, buffer, fua } => {
-                self.start(io, Work::Write { range, buffer, fua });
+                disk.start(io, Work::Write { range, buffer, fua });
             }
             Output::DiskZero { io, range, fua, may_unmap } => {
-                self.start(io, Work::Zero { range, fua, may_unmap });
+                disk.start(io, Work::Zero { range, fua, may_unmap });
             }
-            Output::DiskFlush { io } => self.start(io, Work::Flush),
-            Output::MetadataWrite { io, offset_bytes, pages } => self
-                .metadata
-                .as_mut()
-                .expect("invariant: the engine writes no metadata after it gave the disk up")
-                .start(io, offset_bytes, pages),
+            Output::DiskFlush { io } => disk.start(io, Work::Flush),
+            Output::MetadataWrite { io, offset_bytes, pages } => {
+                disk.start_metadata(io, offset_bytes, pages);
+            }
             Output::Send { link, message, payload, lane } => {
                 peer.send(ring.arena_mut(), link, &message, payload, lane);
             }
@@ -257,12 +250,13 @@ impl IoThread {
             }
             Output::Answer { command, answer } => self.answer(command, answer),
             Output::Event(event) => log_event(&event),
-            Output::OpenDisk => inputs.push_back(Input::DiskOpenFailed {
-                reason: "restart the daemon to attach the disk".to_owned(),
-            }),
-            Output::CloseDisk => self.is_disk_leaving = true,
-            Output::RunHandler { id, .. } => {
-                inputs.push_back(Input::HandlerDone { id, exit: None });
+            Output::OpenDisk => inputs.extend(disk.begin_opening()),
+            Output::CloseDisk => disk.leave(),
+            Output::RunHandler { id, handler } => {
+                // A control room that is gone runs nothing any more.
+                if self.handler_wishes.send(HandlerRun { id, handler }).is_err() {
+                    inputs.push_back(Input::HandlerDone { id, exit: None });
+                }
             }
             Output::ResumeMark { present } => self.resume_mark.set(present),
             Output::Stop => {
@@ -270,13 +264,6 @@ impl IoThread {
                 self.stop_at = Some(self.now.after(limit));
             }
         }
-    }
-
-    fn start(&mut self, io: IoId, work: Work) {
-        self.disk
-            .as_mut()
-            .expect("invariant: the engine uses no disk that it gave up")
-            .start(io, work);
     }
 
     /// Lets everything leave: the peer's frames first, then the local disk, then the clients'
@@ -287,36 +274,17 @@ impl IoThread {
         self.clients.resume(&mut self.ring, &mut self.inputs);
         self.feed();
         self.peer.kick(&mut self.ring);
-        if let Some(disk) = &mut self.disk {
-            disk.kick(&mut self.ring);
-        }
-        if let Some(metadata) = &mut self.metadata {
-            metadata.kick(&mut self.ring);
-        }
+        self.disk.kick(&mut self.ring);
         self.clients.kick(&mut self.ring);
-        self.close_disk_if_idle();
+        if let Some(closed) = self.disk.close_if_idle(&mut self.ring) {
+            self.inputs.push_back(closed);
+        }
     }
 
     fn lend_sync_buffers(&mut self) {
         while let Some(buffer) = self.ring.arena_mut().allocate(Pool::Sync, SYNC_PIECE_BYTES_MAX) {
             self.inputs.push_back(Input::SyncBuffer(buffer));
         }
-    }
-
-    fn close_disk_if_idle(&mut self) {
-        let is_busy = self.disk.as_ref().is_some_and(|disk| !disk.is_idle())
-            || self.metadata.as_ref().is_some_and(|metadata| !metadata.is_idle());
-        if !self.is_disk_leaving || is_busy {
-            return;
-        }
-        if let Some(disk) = self.disk.take() {
-            disk.close(&mut self.ring);
-        }
-        if let Some(metadata) = self.metadata.take() {
-            metadata.close(&mut self.ring);
-        }
-        self.is_disk_leaving = false;
-        self.inputs.push_back(Input::DiskClosed);
     }
 
     fn expire(&mut self) {
@@ -343,6 +311,12 @@ impl IoThread {
             match order {
                 Order::Command { command, answer } => self.command(command, answer),
                 Order::ShutClients => self.clients.shut(&mut self.ring, &mut self.inputs),
+                Order::HandlerDone { id, exit } => {
+                    self.inputs.push_back(Input::HandlerDone { id, exit });
+                }
+                Order::DiskOpened(result) => {
+                    self.inputs.extend(self.disk.opened(&mut self.ring, *result));
+                }
             }
         }
         self.listen_to_orders();

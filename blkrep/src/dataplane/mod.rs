@@ -6,7 +6,8 @@
 //! | the loop and the order of its turn | `io_thread` |
 //! | NBD clients | `nbd_port`, `nbd_session`, `nbd_intake`, `nbd_request` |
 //! | the peer | `peer_port`, `peer_link` |
-//! | disks | `disk`, `disk_lock`, `disk_image`, `disk_io`, `metadata_writer` |
+//! | opening disks | `disk`, `disk_lock`, `disk_image`, `disk_source` |
+//! | using and leaving them | `disk_slot`, `disk_io`, `metadata_writer` |
 //! | sockets in general | `listener`, `inbox`, `send_queue` |
 //! | commands from the control room | `handle` |
 //! | the log | `report` |
@@ -16,6 +17,8 @@ pub mod disk;
 mod disk_image;
 mod disk_io;
 pub mod disk_lock;
+mod disk_slot;
+mod disk_source;
 pub mod handle;
 mod inbox;
 mod io_thread;

@@ -2,22 +2,24 @@
 //! alone.
 
 use super::arena_plan::ArenaPlan;
-use super::disk::{self, DiskError};
-use super::disk_image::read_image;
-use super::disk_io::DataDisk;
+use super::disk::DiskError;
+use super::disk_slot::DiskSlot;
+use super::disk_source::DiskSource;
 use super::handle::{self, Handle};
 use super::io_thread::{IoThread, Parts};
 use super::listener::ListenError;
-use super::metadata_writer::MetadataWriter;
 use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
 use super::resume_mark::ResumeMark;
 use crate::daemon::DaemonPlan;
+use crate::handlers::HandlerRun;
 use crate::ring::arena::{Arena, ArenaError};
 use crate::ring::{Ring, RingError};
+use replicator::event::Input;
 use replicator::node::Node;
 use std::io;
 use std::thread::JoinHandle;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
 /// The data plane could not be started.
@@ -54,10 +56,13 @@ pub struct DataPlane {
     pub ended: oneshot::Receiver<io::Result<()>>,
     /// The thread.
     pub thread: JoinHandle<()>,
+    /// The handlers that the engine wants to be run.
+    pub wishes: UnboundedReceiver<HandlerRun>,
 }
 
 /// Opens and locks the disks, listens, maps the buffers and starts the I/O thread. Blocks until the
-/// thread runs.
+/// thread runs. A disk that has failed or is gone is no reason not to start: the resource is up
+/// without it, as in DRBD, and a later attach takes it back.
 ///
 /// # Errors
 /// The first thing that is in the way; nothing is left behind then.
@@ -68,8 +73,15 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     settings.sync_buffers = arena_plan.sync_buffers;
     let resume_mark = ResumeMark::beside(&plan.control_socket);
     settings.resume = resume_mark.is_present();
-    let disks = disk::open_disks(&plan.data_path, &plan.meta)?;
-    let image = read_image(&disks, &settings)?;
+    let source = DiskSource {
+        data_path: plan.data_path.clone(),
+        meta: plan.meta.clone(),
+        settings: settings.clone(),
+    };
+    let found = match source.open() {
+        Err(error) if !error.is_failure() => return Err(error.into()),
+        found => found,
+    };
     let peer = PeerPort::open(plan.listen, plan.peer)?;
     let budget_bytes = arena_plan.client_budget_bytes;
     let clients = NbdPort::open(&settings, &plan.nbd_socket, plan.nbd_listen, budget_bytes)?;
@@ -78,6 +90,8 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     let (handle, orders) = handle::pair().map_err(|errno| StartError::Thread(errno.into()))?;
     let (started_sender, started) = std::sync::mpsc::channel();
     let (ended_sender, ended) = oneshot::channel();
+    let (handler_wishes, wishes) = unbounded_channel();
+    let to_itself = handle.clone();
     let body = move || {
         // Ring and arena belong to the thread that uses them.
         let opened = Arena::new(&arena_plan.shelves)
@@ -87,12 +101,15 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
             Ok(ring) => ring,
             Err(error) => return drop(started_sender.send(Err(error))),
         };
-        let disk = DataDisk::new(disks.data.fd, ring.arena_mut());
-        let metadata = MetadataWriter::new(disks.meta.fd, ring.arena_mut());
+        let mut disk = DiskSlot::new(source, to_itself);
+        let first = match found {
+            Ok(opened) => Input::DiskOpened(Box::new(disk.put(&mut ring, opened))),
+            Err(error) => Input::DiskOpenFailed { reason: error.to_string() },
+        };
         let node = Node::new(settings, seed);
-        let parts = Parts { ring, node, peer, clients, disk, metadata, orders, resume_mark };
+        let parts = Parts { ring, node, peer, clients, disk, orders, handler_wishes, resume_mark };
         drop(started_sender.send(Ok(())));
-        let result = IoThread::new(parts).run(image);
+        let result = IoThread::new(parts).run(first);
         drop(ended_sender.send(result));
     };
     let thread = std::thread::Builder::new()
@@ -101,5 +118,5 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
         .map_err(StartError::Thread)?;
     let gone = || StartError::Thread(io::Error::other("it ended at once"));
     started.recv().map_err(|_| gone())??;
-    Ok(DataPlane { handle, ended, thread })
+    Ok(DataPlane { handle, ended, thread, wishes })
 }

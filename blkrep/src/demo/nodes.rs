@@ -72,7 +72,7 @@ impl Pair {
                 .node_index(id.name())
                 .expect("invariant: the demo's configuration has both nodes");
             // The disk is the demo's own, made anew a moment ago.
-            let created = create_md(RESOURCE, index, resource.node(index), true)?;
+            let created = create_md(RESOURCE, index, resource.node(index), resource.log, true)?;
             pair.data_bytes = created.layout.data_bytes;
         }
         Ok(pair)

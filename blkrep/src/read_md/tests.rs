@@ -5,7 +5,7 @@ use crate::create_md::create_md;
 use crate::demo::scratch_dir::ScratchDir;
 use metadata::activity_log::{LogDamage, SlotUpdate, Transaction};
 use metadata::units::BlockRange;
-use metadata::{Flags, Generations, PageError};
+use metadata::{Flags, Generations, LogGeometry, PageError};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::OpenOptions;
 
@@ -36,7 +36,9 @@ impl Bench {
             address: "127.0.0.1:7791".parse().unwrap(),
             nbd_listen: None,
         };
-        let layout = create_md("r0", NodeIndex::Second, &node, false).unwrap().layout;
+        let layout = create_md("r0", NodeIndex::Second, &node, LogGeometry::default(), false)
+            .unwrap()
+            .layout;
         Self { _dir: dir, node, layout }
     }
 

@@ -1,6 +1,8 @@
 //! Every complaint about a configuration file names its line and the next step.
 
 use super::*;
+use crate::config::PeerTrust;
+use replicator::settings::NetTimers;
 
 pub(crate) const GOOD: &str = r#"name = "r0"
 
@@ -40,7 +42,7 @@ fn a_good_file_is_read_whole_and_the_nodes_keep_their_order() {
     assert_eq!(resource.nodes[1].name, "alice");
     assert_eq!(resource.nodes[1].meta_disk, MetaDisk::External("/dev/sdc1".into()));
     assert_eq!(resource.nodes[1].nbd_listen, Some("127.0.0.1:10809".parse().unwrap()));
-    assert_eq!(resource.sync_rate_max, Some(100 << 20));
+    assert_eq!(resource.sync.rate_max, Some(100 << 20));
     assert_eq!(resource.net.arena_bytes, 64 << 20);
     assert_eq!(resource.net.timers, NetTimers::default());
     assert_eq!(resource.net.trust, PeerTrust::Secret("/etc/blkrep.d/r0.secret".into()));
@@ -97,6 +99,20 @@ fn values_out_of_range_or_of_a_wrong_form_are_refused_on_their_line() {
         ("name = \"r0\"", "name = r0", ":1: "),
         ("[sync]\nrate", "[startup]\nwfc-timeout", "at most 300000s"),
         ("[node.bob]", "[node.\"bob smith\"]", ":10: "),
+        ("[sync]", "[disk]\non-io-error = \"panic\"\n[sync]", ":8: 'on-io-error' is \"panic\""),
+        ("[sync]", "[disk]\nfencing = \"yes\"\n[sync]", "\"resource-only\" and"),
+        ("[sync]", "[disk]\ndisk-timeout = \"10ms\"\n[sync]", "100ms to 600s"),
+        ("[sync]", "[disk]\nal-extents = 1\n[sync]", ":8: 'al-extents' is the bare number 1"),
+        ("[sync]", "[sync]\nmin-rate = \"200M\"", ":8: 'min-rate' (200M) is above 'rate' (100M)"),
+        ("[sync]", "[sync]\nchecksums = \"sha1\"", "\"always\" and \"never\""),
+        ("[sync]", "[handlers]\nsplit-brain = \" \"\n[sync]", ":8: 'split-brain' is empty"),
+        ("[sync]", "[handlers]\nhandler-timeout = \"2h\"\n[sync]", "1s to 1h"),
+        ("protocol = \"C\"", "after-sb-0pri = \"consensus\"", ":4: 'after-sb-0pri' is"),
+        ("protocol = \"C\"", "after-sb-0pri = \"discard-node-carol\"", "\"discard-node-bob\" and"),
+        ("protocol = \"C\"", "after-sb-1pri = \"discard-primary\"", "\"discard-secondary\""),
+        ("protocol = \"C\"", "after-sb-2pri = \"discard-secondary\"", "\"violently-as0p\""),
+        ("protocol = \"C\"", "always-asbp = \"no\"", "true or false"),
+        ("protocol = \"C\"", "rr-conflict = \"auto-discard\"", "\"retry-connect\""),
         ("name = \"r0\"", "name = \"r0\"\nstartup = 3", "a table, [startup]"),
     ] {
         let message = complaint(old, new);
@@ -106,11 +122,6 @@ fn values_out_of_range_or_of_a_wrong_form_are_refused_on_their_line() {
 
 #[test]
 fn what_drbd_knows_and_this_version_does_not_is_said_so() {
-    let message = complaint("[sync]\nrate = \"100M\"", "[disk]\non-io-error = \"pass_on\"");
-    assert!(message.contains(":8: 'on-io-error' is \"pass_on\""), "{message}");
-    assert!(message.contains("only \"detach\" is supported"), "{message}");
-    let message = complaint("[sync]\nrate = \"100M\"", "[handlers]\nsplit-brain = \"/bin/true\"");
-    assert!(message.contains("no handler is run yet; remove it"), "{message}");
     let message = complaint("disk = \"/dev/vg0/r0\"", "device = \"/dev/nbd0\"");
     assert!(message.contains("nbd-client -unix"), "{message}");
 }
@@ -163,4 +174,44 @@ fn a_node_that_the_file_does_not_have_is_answered_with_the_two_it_has() {
     let message = parsed(GOOD).unwrap().node_index("carol").unwrap_err().to_string();
     assert!(message.contains("'bob' and 'alice'"), "{message}");
     assert!(message.contains("--node bob"), "{message}");
+}
+
+#[test]
+fn a_policy_that_needs_a_handler_is_refused_without_it() {
+    let message = complaint("[sync]", "[disk]\nfencing = \"resource-and-stonith\"\n[sync]");
+    assert!(message.contains("runs the handler 'fence-peer'"), "{message}");
+    assert!(message.contains("add fence-peer = \"COMMAND\" to [handlers]"), "{message}");
+    let message = complaint("[sync]", "[disk]\non-io-error = \"call-local-io-error\"\n[sync]");
+    assert!(message.contains("runs the handler 'local-io-error'"), "{message}");
+    let policy =
+        "[disk]\nfencing = \"resource-and-stonith\"\n[handlers]\nfence-peer = \"x\"\n[sync]";
+    assert!(parsed(&GOOD.replace("[sync]", policy)).is_ok());
+}
+
+#[test]
+fn a_cap_below_the_default_floor_lowers_the_floor() {
+    let resource = parsed(&GOOD.replace("\"100M\"", "\"1M\"")).unwrap();
+    assert_eq!(resource.sync.rate_floor, 1 << 20);
+}
+
+/// The table of a key is the last heading before it.
+#[test]
+fn every_key_is_documented_and_every_documented_key_exists() {
+    let text = include_str!("../../../../docs/configuration.md");
+    let mut documented = Vec::new();
+    let mut table = "";
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            table = heading.trim_matches('`');
+        } else if let Some(row) = line.strip_prefix("| `") {
+            documented.push((table, row.split('`').next().unwrap()));
+        }
+    }
+    let mut known: Vec<(&str, &str)> = tables()
+        .into_iter()
+        .flat_map(|(table, keys)| keys.into_iter().map(move |key| (table, key)))
+        .collect();
+    known.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, known);
 }
