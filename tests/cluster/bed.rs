@@ -17,6 +17,16 @@ pub(crate) fn options() -> PairOptions {
     PairOptions::new(env!("CARGO_BIN_EXE_blkrep"))
 }
 
+/// Changes the configuration file of both nodes.
+pub(crate) fn configure(pair: &Pair, old: &str, new: &str) {
+    for node in [&pair.a, &pair.b] {
+        let file = node.config_file();
+        let text = std::fs::read_to_string(&file).expect("a node has a configuration");
+        assert!(text.contains(old), "there is no {old:?} in {text}");
+        std::fs::write(&file, text.replacen(old, new, 1)).expect("it can be written");
+    }
+}
+
 /// Two nodes in sync on loopback, the first one Primary.
 pub(crate) fn synced_pair() -> Pair {
     synced(&options()).expect("loopback is everywhere")

@@ -113,7 +113,23 @@ fn a_missing_disk_and_a_disk_without_metadata_say_what_to_do() {
 #[test]
 fn commands_on_a_resource_that_is_not_up_say_so() {
     let pair = Pair::new(&options()).expect("loopback is everywhere");
-    for verb in ["primary", "secondary", "connect", "disconnect", "status", "role"] {
+    for verb in [
+        "primary",
+        "secondary",
+        "connect",
+        "disconnect",
+        "attach",
+        "detach",
+        "invalidate",
+        "invalidate-remote",
+        "pause-sync",
+        "resume-sync",
+        "suspend-io",
+        "resume-io",
+        "new-current-uuid",
+        "status",
+        "role",
+    ] {
         let refused = pair.a.run(&[verb, "r0"]).expect_code(10, verb);
         assert!(refused.stderr.contains("blkrep up r0"), "{verb}: {}", refused.stderr);
     }

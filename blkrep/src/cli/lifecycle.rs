@@ -93,6 +93,15 @@ fn wait_until_up(
         match ask(&context.run_dir, name, Request::Status) {
             // The next command of a script would be refused while the metadata are being read.
             Ok(Response::Status(status)) if is_starting(&status) => {}
+            Ok(Response::Status(status)) if status.disk == DiskState::Diskless => {
+                let last = last_lines(log_path, said_before_bytes).unwrap_or_default();
+                eprintln!(
+                    "blkrep: {name}: up without its disk; mend it and run 'blkrep attach {name}'; \
+                     from {}:\n{last}",
+                    log_path.display()
+                );
+                return Ok(());
+            }
             Ok(_) => return Ok(()),
             Err(_) => {}
         }

@@ -362,6 +362,20 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_tells_the_engine_its_errno() {
+        let mut ring = ring();
+        let full = rustix::fs::open("/dev/full", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let mut disk = DataDisk::new(full.expect("every Linux has it"), ring.arena_mut());
+        let buffer = ring.arena_mut().allocate(Pool::Client, 4096).expect("free");
+        let range = ByteRange::new(0, 4096);
+        let errno = Errno::NOSPC.raw_os_error();
+        for fua in [false, true] {
+            let write = Work::Write { range, buffer, fua };
+            assert_eq!(run(&mut disk, &mut ring, write), IoOutcome::Failed { errno });
+        }
+    }
+
+    #[test]
     fn a_read_beyond_the_end_of_the_disk_fails() {
         let mut ring = ring();
         let mut disk = disk(&mut ring);

@@ -131,3 +131,126 @@ impl DiskSlot {
 }
 
 const USED_OPEN: &str = "invariant: a disk is used from its opening until all its I/O has returned";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{MetaDisk, NodeConfig};
+    use crate::create_md::create_md;
+    use crate::daemon::MetaPlace;
+    use crate::dataplane::disk_io::ZEROES_BYTES;
+    use crate::dataplane::handle::{Order, Orders, pair};
+    use crate::demo::scratch_dir::ScratchDir;
+    use crate::ring::arena::{Arena, Pool, Shelf};
+    use metadata::LogGeometry;
+    use replicator::ids::NodeIndex;
+    use replicator::settings::Settings;
+    use std::path::Path;
+
+    struct Bench {
+        slot: DiskSlot,
+        ring: Ring,
+        orders: Orders,
+    }
+
+    fn bench(dir: &ScratchDir) -> Bench {
+        let disk = dir.path().join("disk");
+        std::fs::File::create(&disk).unwrap().set_len(16 << 20).unwrap();
+        let node = NodeConfig {
+            name: "alice".to_owned(),
+            disk: disk.clone(),
+            meta_disk: MetaDisk::Internal,
+            address: "127.0.0.1:7791".parse().unwrap(),
+            nbd_listen: None,
+        };
+        create_md("r0", NodeIndex::First, &node, LogGeometry::default(), false).unwrap();
+        let names = ["alice".to_owned(), "bob".to_owned()];
+        let settings = Settings::new("r0".to_owned(), NodeIndex::First, names);
+        let source = DiskSource { data_path: disk, meta: MetaPlace::Internal, settings };
+        let (handle, orders) = pair().unwrap();
+        let shelf = Shelf { pool: Pool::Pages, bytes: ZEROES_BYTES, count: 2 };
+        let ring = Ring::new(Arena::new(&[shelf]).unwrap()).unwrap();
+        Bench { slot: DiskSlot::new(source, handle), ring, orders }
+    }
+
+    impl Bench {
+        /// Begins to open the disk, and waits until the thread beside has done it.
+        fn open(&mut self) -> Result<OpenedDisk, DiskError> {
+            assert!(self.slot.begin_opening().is_none());
+            let Order::DiskOpened(result) = self.orders.orders.recv().unwrap() else {
+                panic!("the thread beside says only that");
+            };
+            *result
+        }
+
+        fn closed(&mut self) -> bool {
+            matches!(self.slot.close_if_idle(&mut self.ring), Some(Input::DiskClosed))
+        }
+    }
+
+    fn is_free(path: &Path) -> bool {
+        crate::dataplane::disk::open_disks(path, &MetaPlace::Internal).is_ok()
+    }
+
+    #[test]
+    fn a_disk_is_opened_given_up_and_opened_again() {
+        let dir = ScratchDir::new("slot-again");
+        let path = dir.path().join("disk");
+        let mut bench = bench(&dir);
+        for _ in 0..2 {
+            let result = bench.open();
+            let input = bench.slot.opened(&mut bench.ring, result);
+            assert!(matches!(input, Some(Input::DiskOpened(_))), "{input:?}");
+            assert!(!is_free(&path), "it is not locked");
+            assert!(!bench.closed(), "nobody gave it up");
+            bench.slot.leave();
+            assert!(bench.closed());
+            assert!(is_free(&path), "the lock stayed");
+        }
+    }
+
+    #[test]
+    fn a_disk_with_io_under_way_is_not_closed_before_it_has_returned() {
+        let dir = ScratchDir::new("slot-busy");
+        let mut bench = bench(&dir);
+        let result = bench.open();
+        bench.slot.opened(&mut bench.ring, result);
+        bench.slot.start(IoId(1), Work::Flush);
+        bench.slot.leave();
+        assert!(!bench.closed());
+        bench.slot.kick(&mut bench.ring);
+        assert!(!bench.closed());
+        let mut done = Vec::new();
+        while done.is_empty() {
+            bench.ring.wait(None, &mut done).unwrap();
+        }
+        let input = bench.slot.completed(&mut bench.ring, 0, done[0].result);
+        assert!(matches!(input, Some(Input::DiskDone { io: IoId(1), outcome: _ })), "{input:?}");
+        assert!(bench.closed());
+    }
+
+    #[test]
+    fn a_disk_that_is_given_up_while_it_is_opened_is_closed_and_never_used() {
+        let dir = ScratchDir::new("slot-late");
+        let path = dir.path().join("disk");
+        let mut bench = bench(&dir);
+        let result = bench.open();
+        bench.slot.leave();
+        assert!(!bench.closed(), "it may still come");
+        assert!(bench.slot.opened(&mut bench.ring, result).is_none());
+        assert!(bench.closed());
+        assert!(is_free(&path), "the lock stayed");
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_opened_says_why() {
+        let dir = ScratchDir::new("slot-gone");
+        let mut bench = bench(&dir);
+        std::fs::remove_file(dir.path().join("disk")).unwrap();
+        let result = bench.open();
+        match bench.slot.opened(&mut bench.ring, result) {
+            Some(Input::DiskOpenFailed { reason }) => assert!(reason.contains("disk"), "{reason}"),
+            other => panic!("expected a failure, saw {other:?}"),
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! is in the object
 //! `blkrep`.
 
+use super::advice::advice;
 use super::progress::done_percent_100ths;
 use metadata::units::{BLOCK_BYTES, device_blocks};
 use replicator::state::ConnectionState;
@@ -111,6 +112,7 @@ fn extra(status: &Status) -> Value {
         "node-name": status.node_name,
         "clients": status.clients,
         "refusal": status.refusal,
+        "advice": advice(status),
         "out-of-sync-blocks": status.out_of_sync_blocks,
         "generations": {
             "current": hex(status.generations.current),

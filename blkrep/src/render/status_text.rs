@@ -1,5 +1,6 @@
 //! The status for people, in the form of `drbdadm status` (drbd-facts 6.5).
 
+use super::advice::advice;
 use super::amounts::size;
 use super::progress::{bar, done_percent_100ths};
 use metadata::units::BLOCK_BYTES;
@@ -75,6 +76,9 @@ pub fn status_text(status: &Status, canvas: Canvas) -> String {
     }
     if let Some(refusal) = &status.refusal {
         line(format!("    {}", paint(&format!("refused: {refusal}"), Tone::Bad)));
+    }
+    for next in advice(status) {
+        line(format!("    {}", paint(&format!("next: {next}"), Tone::Bad)));
     }
     text.push('\n');
     text
