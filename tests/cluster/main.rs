@@ -5,6 +5,7 @@
 
 mod bed;
 
+mod attach;
 mod busy_resync;
 mod commands;
 mod configuration;

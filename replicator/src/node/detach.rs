@@ -1,6 +1,7 @@
 //! The verbs `attach` and `detach` on a running node (D10, D15).
 
 use super::Node;
+use super::peer::Intent;
 use super::persist::Then;
 use super::promote::{RoleChange, state};
 use super::replica::Replica;
@@ -163,6 +164,10 @@ impl Node {
             class: RefusalClass::Configuration,
             text: format!("the disk was not attached: {reason}"),
         }));
+        // At the start: the node takes part without its disk, as in DRBD.
+        if matches!(self.peer.intent, Intent::Waiting) && self.leaving.is_none() {
+            self.connect();
+        }
     }
 
     /// The disk is in use, or it is clear that it will not be.
