@@ -58,7 +58,7 @@ fn a_split_brain_runs_its_handler_on_both_nodes_with_drbds_environment() {
 #[test]
 fn what_a_handler_says_is_in_the_log_and_its_time_is_bounded() {
     let pair = pair_with_handlers(|_| {
-        "split-brain = 'echo this is said; sleep 600'\nhandler-timeout = \"1s\"\n".to_owned()
+        "split-brain = 'echo this is said; sleep 60'\nhandler-timeout = \"1s\"\n".to_owned()
     });
     let Some(pair) = pair else { return };
     split(&pair);
@@ -78,7 +78,7 @@ fn a_handler_does_not_hold_the_lock_of_the_disk() {
     let pair = pair_with_handlers(|scratch| {
         // It outlives its daemon, and the test ends it.
         let pids = scratch.join("pids");
-        format!("split-brain = 'echo $$ >> {}; exec sleep 600'\n", pids.display())
+        format!("split-brain = 'echo $$ >> {}; exec sleep 60'\n", pids.display())
     });
     let Some(mut pair) = pair else { return };
     split(&pair);

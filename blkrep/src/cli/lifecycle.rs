@@ -94,10 +94,9 @@ fn wait_until_up(
             // The next command of a script would be refused while the metadata are being read.
             Ok(Response::Status(status)) if is_starting(&status) => {}
             Ok(Response::Status(status)) if status.disk == DiskState::Diskless => {
-                let last = last_lines(log_path, said_before_bytes).unwrap_or_default();
                 eprintln!(
-                    "blkrep: {name}: up without its disk; mend it and run 'blkrep attach {name}'; \
-                     from {}:\n{last}",
+                    "blkrep: {name}: up without its disk, for a cause that is in {}; mend it and run \
+                     'blkrep attach {name}'",
                     log_path.display()
                 );
                 return Ok(());
