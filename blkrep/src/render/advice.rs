@@ -24,25 +24,23 @@ fn about_disk(status: &Status) -> Option<String> {
             "the data here are incomplete until they are copied from the peer; only when its data are \
              lost for ever: 'blkrep primary --force {name}'"
         )),
-        (DiskState::Inconsistent, ReplicationState::Established) => Some(match status.peer_disk {
-            DiskState::UpToDate => format!(
-                "the resync is incomplete: there were blocks that the peer could not read; mend its \
-                 disk, then run 'blkrep invalidate {name}' here"
-            ),
-            DiskState::Inconsistent => format!(
+        (DiskState::Inconsistent, ReplicationState::Established) => match status.peer_disk {
+            // Either it is about to be copied, or the status says how much cannot be.
+            DiskState::UpToDate => None,
+            DiskState::Inconsistent => Some(format!(
                 "neither node has good data yet; on the one whose data count, run \
                  'blkrep primary --force {name}'"
-            ),
+            )),
             DiskState::Diskless
             | DiskState::Attaching
             | DiskState::Failed
             | DiskState::Outdated
             | DiskState::DUnknown
-            | DiskState::Consistent => format!(
+            | DiskState::Consistent => Some(format!(
                 "the data here are incomplete, and the peer has none that are good; mend its disk, \
                  or run 'blkrep primary --force {name}' on the node whose data count"
-            ),
-        }),
+            )),
+        },
         (DiskState::Outdated, _) if !is_connected => Some(format!(
             "the peer has newer data; they are copied when it is connected; only when they are lost \
              for ever: 'blkrep primary --force {name}'"
@@ -156,7 +154,7 @@ mod tests {
             (DiskState::Diskless, Connected, DiskState::UpToDate, "blkrep attach r0"),
             (DiskState::Inconsistent, Connecting, DiskState::DUnknown, "primary --force r0"),
             (DiskState::Inconsistent, Connected, DiskState::Inconsistent, "primary --force r0"),
-            (DiskState::Inconsistent, Connected, DiskState::UpToDate, "blkrep invalidate r0"),
+            (DiskState::Inconsistent, Connected, DiskState::Outdated, "primary --force r0"),
             (DiskState::Outdated, Connecting, DiskState::DUnknown, "primary --force r0"),
             (DiskState::Consistent, Connecting, DiskState::DUnknown, "blkrep primary r0"),
             (DiskState::UpToDate, StandAlone, DiskState::DUnknown, "blkrep connect r0"),
