@@ -272,18 +272,28 @@ fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
             // 70, 71 and 80 are 50, 51 and 60 seen from the other end.
             let mut decision = sync(End::Source, amount, rule + 20, mine);
             if rule == 51 {
-                // The start of a resync never arrived: taken back, to be begun anew.
-                decision.corrected.bitmap = s.history[0];
-                decision.corrected.history = [s.history[1], 0];
+                decision.corrected = start_undone(s);
             }
             return decision;
         }
-        // Each claims to contain the other: no history of ours looks like this.
+        // Each claims to contain the other. A target in the middle of a resync looks like this if it
+        // had once been ahead; its disk tells.
+        (Some((50, amount)), Some(_)) if is_target_now(mine, yours) => {
+            return sync(End::Target, amount, 50, mine);
+        }
+        (Some(_), Some((50, amount))) if is_target_now(yours, mine) => {
+            return sync(End::Source, amount, 70, mine);
+        }
         (Some(_), Some(_)) => return plain(Verdict::SplitBrain { common_base: false }, 100, mine),
         (None, None) => {}
     }
-    if matches(s.bitmap, p.bitmap) {
+    if matches(s.bitmap, p.bitmap) || has_started(p, s.bitmap) {
         return plain(Verdict::SplitBrain { common_base: true }, 90, mine);
+    }
+    if has_started(s, p.bitmap) {
+        let mut decision = plain(Verdict::SplitBrain { common_base: true }, 90, mine);
+        decision.corrected = start_undone(s);
+        return decision;
     }
     let in_history =
         |entry: u64, history: &[u64; 2]| history.iter().any(|other| matches(entry, *other));
@@ -307,6 +317,10 @@ fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
     plain(Verdict::Unrelated, 110, mine)
 }
 
+fn is_target_now(one: &DataStatement, other: &DataStatement) -> bool {
+    one.disk == DiskState::Inconsistent && other.disk > DiskState::Inconsistent
+}
+
 /// Is what `behind` has an ancestor of what `ahead` has, and how much must be copied then? With the
 /// rule's number as the node behind sees it.
 fn behind(behind: &DataStatement, ahead: &DataStatement) -> Option<(u16, Amount)> {
@@ -322,6 +336,21 @@ fn behind(behind: &DataStatement, ahead: &DataStatement) -> Option<(u16, Amount)
         return Some((60, if ahead.bitmap_covers_history { Amount::Bitmap } else { Amount::Full }));
     }
     matches(current, newer.history[1]).then_some((60, Amount::Full))
+}
+
+/// A resync from the base that the other one counts against was begun here, and its start never
+/// arrived (rules 71 and 90).
+pub(crate) fn has_started(one: &Generations, base: u64) -> bool {
+    started_from(one.bitmap, base) && matches(one.history[0], base)
+}
+
+/// That start is taken back, to be made anew.
+const fn start_undone(generations: &Generations) -> Generations {
+    Generations {
+        current: generations.current,
+        bitmap: generations.history[0],
+        history: [generations.history[1], 0],
+    }
 }
 
 fn started_from(sync_generation: u64, base: u64) -> bool {

@@ -282,6 +282,31 @@ fn with_equal_identifiers_the_better_disk_is_source() {
 }
 
 #[test]
+fn a_target_in_the_middle_of_a_resync_is_known_by_its_disk_although_it_was_ahead_once() {
+    let target = DataStatement { disk: DiskState::Inconsistent, ..has(C, 0, [A, 0]) };
+    let source = has(A, C, [B, 0]);
+    assert_eq!(verdict(&target, &source), (TARGET, 50));
+    assert_eq!(verdict(&source, &target), (SOURCE, 70));
+    let whole = has(C, 0, [A, 0]);
+    assert_eq!(verdict(&whole, &source), (Verdict::SplitBrain { common_base: false }, 100));
+}
+
+#[test]
+fn a_split_brain_whose_resync_never_began_is_judged_again_alike() {
+    let source = has(B, A + SYNC_OFFSET, [A | 1, D]);
+    let target = has(C, A, [0; 2]);
+    assert_eq!(verdict(&source, &target), (Verdict::SplitBrain { common_base: true }, 90));
+    let corrected = decide_alone(&source, &target).corrected;
+    assert_eq!(corrected, Generations { current: B, bitmap: A | 1, history: [D, 0] });
+    let policies = SplitBrainPolicies {
+        zero_primaries: crate::settings::AfterSb0Pri::DiscardLeastChanges,
+        ..SplitBrainPolicies::default()
+    };
+    let decision = mirrored_decision(&policies, &target, &source);
+    assert_eq!(decision.verdict, TARGET, "as when the bitmaps were not united yet");
+}
+
+#[test]
 fn replicas_that_have_met_are_never_unrelated() {
     let (one, two) = (has(A, 0, [0; 2]), has(B, 0, [0; 2]));
     assert_eq!(verdict(&one, &two), (Verdict::Unrelated, 110));

@@ -102,4 +102,23 @@ mutations! {
     GrantWithoutMark: "G2: a grant is sent without the mark that the peer may hold the generation";
     PromoteUnasked: "G4: a connected node is promoted without asking the peer";
     CrossingPromotionsGranted: "G4: of two crossing requests for promotion both are granted";
+    RotateAtLoss: "G2: a generation begins at the loss of the peer, acknowledged or not";
+    NoMarkAtSyncStart: "G2: a resync between equal identifiers leaves the peer-may-hold mark off";
+    LostPowerClearedByAttach: "G1(a): an attach in the same boot clears the lost-power mark";
+    CrashedIsSource: "G1(a): a crashed Primary is source, whatever it lost";
+    CrashMarksUnsaid: "G1: crash marks are not in the statement";
+    BitsDroppedInSync: "D7: a handshake without a resync clears the bitmap";
+    UnionWithoutBase: "G3: without a common base, too, only the united bitmaps are copied";
+    DiscardStays: "G3: --discard-my-data outlives its use";
+    VerdictNotRepeated: "G3: a node StandAlone by split brain does not say why it is";
+    RestoredIsTrusted: "G8: a replica below its peer's minimum is judged by G1 alone";
+    NumbersRiseAlone: "G8: a replica shows its numbers of now, not those that the peer has seen";
+    NumbersBeforeDurable: "G8: numbers are confirmed while they are on their way to the disk";
+    MinimumUnconfirmed: "G8: what the handshake will write is demanded before it is confirmed";
+    InstanceIgnored: "G8: the demand holds for another instance, too";
+    FullBitsLate: "D9: the bits of a full sync are not written before the identifier changes";
+    LogEmptiedFirst: "D8: an attach empties the log before bits and marks are durable";
+    MarkOffFirst: "D8: a demotion takes the primary mark off before anything else";
+    OneSuperblockCopy: "D13: an update writes one copy of the superblock, in turn";
+    NoBitmapDigest: "D13: a clean detach stores no digest of the bitmap";
 }

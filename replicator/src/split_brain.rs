@@ -1,12 +1,12 @@
 //! Rule G3: who yields in a split brain, by an operator's word or by the policies of drbd-facts 1.8,
 //! and what the policies are called. Pure: both nodes come to the mirrored result.
 
-use crate::generation::{Amount, Decision, End, Verdict};
+use crate::generation::{Amount, Decision, End, Verdict, has_started};
 use crate::ids::NodeIndex;
 use crate::message::DataStatement;
 use crate::settings::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, RrConflict, SplitBrainPolicies};
 use crate::state::Role;
-use metadata::generations::PRIMARY_BIT;
+use metadata::generations::{Generations, PRIMARY_BIT};
 
 /// What came of a split brain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,18 +127,28 @@ fn without_primary(
     yours: &DataStatement,
 ) -> Option<Chosen> {
     // The generation at the split, as the bitmap counts against it: was it written as Primary?
-    let was_primary = |side: &DataStatement| side.generations.bitmap & PRIMARY_BIT != 0;
-    let changes = (mine.out_of_sync_blocks, yours.out_of_sync_blocks);
+    let (s, p) = (&mine.generations, &yours.generations);
+    let was_primary = |one: &Generations, other: &Generations| {
+        let split = if has_started(one, other.bitmap) { one.history[0] } else { one.bitmap };
+        split & PRIMARY_BIT != 0
+    };
+    // A source that had begun has united the bitmaps already: then the numbers of changes tell
+    // nothing any more, and what they said stands.
+    let changes = match (has_started(s, p.bitmap), has_started(p, s.bitmap)) {
+        (true, false) => (1, 0),
+        (false, true) => (0, 1),
+        (true, true) | (false, false) => (mine.out_of_sync_blocks, yours.out_of_sync_blocks),
+    };
     // DRBD's order when neither, or both, were Primary: who changed nothing, then who changed less.
     let undecided = || by_changes(me, changes).map(|end| Chosen { end, by_changes: true });
     match policy {
         AfterSb0Pri::Disconnect => None,
-        AfterSb0Pri::DiscardYoungerPrimary => match (was_primary(mine), was_primary(yours)) {
+        AfterSb0Pri::DiscardYoungerPrimary => match (was_primary(s, p), was_primary(p, s)) {
             (true, false) => chosen(End::Source),
             (false, true) => chosen(End::Target),
             (true, true) | (false, false) => undecided(),
         },
-        AfterSb0Pri::DiscardOlderPrimary => match (was_primary(mine), was_primary(yours)) {
+        AfterSb0Pri::DiscardOlderPrimary => match (was_primary(s, p), was_primary(p, s)) {
             (true, false) => chosen(End::Target),
             (false, true) => chosen(End::Source),
             (true, true) | (false, false) => undecided(),

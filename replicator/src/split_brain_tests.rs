@@ -3,7 +3,7 @@
 use super::*;
 use crate::generation::decide;
 use crate::state::DiskState;
-use metadata::generations::Generations;
+
 use metadata::superblock::{PeerMinimum, Sequences, Session};
 
 const BASE: u64 = 0xa000_0000_0000_0000;

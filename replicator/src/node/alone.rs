@@ -7,6 +7,8 @@ use super::route::AfterFlush;
 use crate::event::Level;
 use crate::generation::rotate;
 use crate::mutation::Mutation;
+use crate::state::Role;
+use metadata::generations::same_generation;
 use metadata::units::{BlockRange, ByteRange};
 
 impl Node {
@@ -44,6 +46,9 @@ impl Node {
         }
         self.writes_lose_peer();
         self.pairs_lose_peer();
+        if self.breaks(Mutation::RotateAtLoss) && self.role == Role::Primary {
+            self.begin_alone();
+        }
     }
 
     /// Makes sure that the new generation is durable, or will be told when it is, before anything
@@ -66,6 +71,10 @@ impl Node {
             return false;
         }
         let Some(disk) = self.replica.attached() else { return true };
+        let has_bitmap_id = !same_generation(disk.superblock.generations.bitmap, 0);
+        if has_bitmap_id && self.breaks(Mutation::RotationBlockedByBitmap) {
+            return true;
+        }
         // Connected again: what is answered now is not answered alone, and the bits of it are known
         // to both.
         let again = self.breaks(Mutation::RotateAgain);
@@ -75,7 +84,7 @@ impl Node {
         {
             return true;
         }
-        if self.peer.is_frozen() {
+        if self.peer.is_frozen() && !self.breaks(Mutation::WriteDuringHandshake) {
             // What was sent is frozen until the verdict (G1): begun before it, answered after it.
             return false;
         }

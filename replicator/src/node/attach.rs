@@ -45,7 +45,9 @@ impl Node {
             && superblock.boot_id != image.boot_id
             && !self.breaks(Mutation::LostPowerForgotten)
         {
-            superblock.flags.lost_power = true;
+            superblock.flags.lost_power = !self.breaks(Mutation::CrashedIsSource);
+        } else if self.breaks(Mutation::LostPowerClearedByAttach) {
+            superblock.flags.lost_power = false;
         }
         superblock.flags.crashed_primary |= crashed && !self.breaks(Mutation::CrashForgotten);
         if superblock.met.superblock == superblock.sequence {
@@ -71,6 +73,9 @@ impl Node {
     }
 
     fn attach_marks(&mut self, boot_id: [u8; 16], log_used: bool) {
+        if log_used && self.breaks(Mutation::LogEmptiedFirst) {
+            self.empty_log();
+        }
         // Pages carry the attach number, so it is raised before the first one is written.
         self.persist_superblock(
             |superblock| {

@@ -117,7 +117,9 @@ impl Node {
         let Some(session) = &mut self.peer.session else { return };
         let Stage::Bitmaps { with, plan } = &session.stage else { return };
         let (with, plan, link) = (with.clone(), *plan, session.link);
-        self.persist_bitmap();
+        if !(self.breaks(Mutation::FullBitsLate) && is_full(plan.decision.verdict)) {
+            self.persist_bitmap();
+        }
         match plan.end {
             None => {
                 self.next_stage(Stage::Settling { with, early: Vec::new() });
@@ -164,6 +166,7 @@ impl Node {
         }
         let Some(peer_current) = self.starts_as_source() else { return };
         let drawn = self.entropy.generation();
+        let marks = !self.breaks(Mutation::NoMarkAtSyncStart);
         self.persist_superblock(
             |superblock| {
                 let generations = superblock.generations;
@@ -171,7 +174,9 @@ impl Node {
                 superblock.flags.connected = true;
                 // G2: until the target has confirmed, it may be promoted on this very generation.
                 superblock.flags.peer_may_hold_current |=
-                    same_generation(generations.current, peer_current);
+                    marks && same_generation(generations.current, peer_current);
+                superblock.flags.peer_may_hold_current &=
+                    marks || !same_generation(generations.current, peer_current);
             },
             Some(Then::SourceReady(link)),
         );
@@ -264,6 +269,9 @@ impl Node {
         self.persist_superblock(
             |superblock| {
                 superblock.generations.current = Self::without_primary_bit(sync_generation);
+                // What the own bitmap counted against is given up with the data.
+                superblock.generations.bitmap = 0;
+                superblock.flags.bitmap_covers_history = false;
                 superblock.flags.consistent = false;
                 superblock.flags.was_up_to_date = false;
                 superblock.flags.connected = true;
@@ -287,7 +295,7 @@ impl Node {
         let old = self.replication();
         self.send(Message::SyncStarted);
         // Used: what was given up is durably the peer's to overwrite.
-        self.peer.discard_my_data = false;
+        self.peer.discard_my_data &= self.breaks(Mutation::DiscardStays);
         self.sync_target_begin();
         self.invalidation_began();
         self.finish_handshake("a resync begins");

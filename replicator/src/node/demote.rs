@@ -76,6 +76,10 @@ impl Node {
     pub(super) fn demote_flushed(&mut self) {
         let RoleChange::FlushingBoth { command } = self.role_change else { return };
         self.role_change = RoleChange::Unmarking { command };
+        if self.breaks(Mutation::MarkOffFirst) {
+            self.empty_log();
+            self.persist_superblock(|superblock| superblock.flags.primary = false, None);
+        }
         self.persist_bitmap();
         self.empty_log();
         self.persist_superblock(

@@ -8,6 +8,7 @@ use super::route::AfterFlush;
 use crate::event::Output;
 use crate::ids::CommandId;
 use crate::message::{Message, RefusalCode, RefusalMessage};
+use crate::mutation::Mutation;
 use crate::state::Role;
 
 impl Node {
@@ -70,10 +71,11 @@ impl Node {
     pub(super) fn leave_flushed(&mut self) {
         self.persist_bitmap();
         self.give_log_back();
+        let keeps_digest = !self.breaks(Mutation::NoBitmapDigest);
         let digest = self.replica.attached().map_or(0, |disk| disk.bitmap.digest());
         self.persist_superblock(
             |superblock| {
-                superblock.flags.bitmap_clean = true;
+                superblock.flags.bitmap_clean = keeps_digest;
                 superblock.bitmap_digest = digest;
             },
             Some(Then::Left),

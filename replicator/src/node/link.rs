@@ -69,7 +69,10 @@ impl Node {
                 return;
             }
             Intent::StandAlone(why) => {
-                let why = why.clone();
+                let mut why = why.clone();
+                if self.breaks(Mutation::VerdictNotRepeated) {
+                    why.code = RefusalCode::StandAlone;
+                }
                 self.turn_away(link, why);
                 return;
             }
@@ -232,6 +235,9 @@ impl Node {
         }
         self.notice(Level::Error, text.clone());
         self.peer.refusal = Some(text);
+        if why.code == RefusalCode::SplitBrain {
+            self.split_brain_by_refusal();
+        }
         // Whoever dials us proves nothing by a refusal; whom we dialled is where the peer should
         // be.
         if origin == LinkOrigin::Dialled || self.peer.session.is_some() {

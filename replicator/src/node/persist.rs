@@ -101,6 +101,7 @@ impl Node {
         change: impl FnOnce(&mut Superblock),
         then: Option<Then>,
     ) {
+        let breaks = self.breaks(Mutation::OneSuperblockCopy);
         let agreed = self.peer.session.as_ref().and_then(|session| session.agreed);
         let Some(disk) = self.replica.writable() else { return };
         change(&mut disk.superblock);
@@ -110,7 +111,7 @@ impl Node {
             disk.superblock.met = disk.sequences();
         }
         let sequences = disk.sequences();
-        let copies: Vec<(u64, Vec<u8>)> = (0..SUPERBLOCK_COPIES)
+        let mut copies: Vec<(u64, Vec<u8>)> = (0..SUPERBLOCK_COPIES)
             .map(|copy| {
                 let page = disk.superblock.encode(copy);
                 (disk.layout.superblock_offsets[usize::from(copy)], page.to_vec())
@@ -121,6 +122,9 @@ impl Node {
             let both = copies.into_iter().flat_map(|(_, pages)| pages).collect();
             self.metadata_write(first_offset, both, then);
             return;
+        }
+        if breaks {
+            copies.swap_remove(usize::from(sequences.superblock.is_multiple_of(2)));
         }
         let last = copies.len() - 1;
         for (index, (offset_bytes, pages)) in copies.into_iter().enumerate() {

@@ -332,8 +332,8 @@ impl Node {
             return;
         };
         self.role = Role::Primary;
-        self.peer.discard_my_data = false;
         self.expose(if good { own_current } else { peer_current });
+        self.peer.discard_my_data &= self.breaks(Mutation::DiscardStays);
         self.tell(Event::Role { old: Role::Secondary, new: Role::Primary, reason: "asked to" });
         self.resume_mark_set();
         self.wish(export);

@@ -10,6 +10,7 @@ use crate::event::Level;
 use crate::generation::{Decision, End};
 use crate::ids::IoId;
 use crate::message::Message;
+use crate::mutation::Mutation;
 use metadata::superblock::{PeerMinimum, Sequences};
 
 impl Node {
@@ -39,7 +40,12 @@ impl Node {
     /// Tells the peer how far the own numbers are durable.
     pub(super) fn send_durable_numbers(&mut self) {
         if self.replica.attached().is_some() {
-            let sequences = self.persist.confirmed;
+            let mut sequences = self.persist.confirmed;
+            if self.breaks(Mutation::NumbersBeforeDurable)
+                && let Some(disk) = self.replica.attached()
+            {
+                sequences = disk.sequences();
+            }
             self.send(Message::Durable { sequences });
         }
     }

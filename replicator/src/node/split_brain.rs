@@ -61,6 +61,14 @@ impl Node {
         self.notice(Level::Warning, text);
     }
 
+    /// The peer has found the split brain, and nobody resolves it.
+    pub(super) fn split_brain_by_refusal(&mut self) {
+        if self.peer.session.is_none() {
+            self.run_handler(Handler::InitialSplitBrain);
+        }
+        self.run_handler(Handler::SplitBrain);
+    }
+
     /// `call-pri-lost-after-sb`: the Primary that shall yield is demoted, if that is possible at
     /// once, and the two meet again. The other node waits for it to go.
     pub(super) fn primary_yields(&mut self, decision: &Decision) {

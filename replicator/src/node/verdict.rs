@@ -14,11 +14,16 @@ use crate::mutation::Mutation;
 use crate::state::{DiskState, Role};
 use crate::window::Window;
 use metadata::generations::PRIMARY_BIT;
+use metadata::superblock::PeerMinimum;
 
 impl Node {
     /// What this node says of its data now.
     fn data_statement(&mut self) -> DataStatement {
         let session_draw = self.entropy.generation();
+        let says_crash = !self.breaks(Mutation::CrashMarksUnsaid);
+        let says_instance = !self.breaks(Mutation::InstanceIgnored);
+        let says_bits = !self.breaks(Mutation::BitsDroppedInSync);
+        let shows_now = self.breaks(Mutation::NumbersRiseAlone);
         let disk = self.replica.attached();
         let superblock = disk.map(|disk| &disk.superblock);
         let flags = superblock.map(|superblock| superblock.flags).unwrap_or_default();
@@ -27,13 +32,14 @@ impl Node {
                 .map_or_else(metadata::generations::Generations::just_created, |superblock| {
                     superblock.generations
                 }),
-            instance_id: superblock.map_or(0, |superblock| superblock.instance_id),
+            instance_id: superblock
+                .map_or(0, |superblock| if says_instance { superblock.instance_id } else { 1 }),
             role: self.role,
             disk: self.replica.state().as_peer_sees_it(),
-            crashed_primary: flags.crashed_primary,
+            crashed_primary: flags.crashed_primary && says_crash,
             lost_power: flags.lost_power,
             bitmap_covers_history: flags.bitmap_covers_history,
-            out_of_sync_blocks: if self.breaks(Mutation::BitsDoNotCount) {
+            out_of_sync_blocks: if self.breaks(Mutation::BitsDoNotCount) || !says_bits {
                 0
             } else {
                 disk.map_or(0, |disk| disk.bitmap.count())
@@ -41,7 +47,9 @@ impl Node {
             discard_my_data: self.peer.discard_my_data,
             session: superblock.map(|superblock| superblock.session).unwrap_or_default(),
             session_draw,
-            met: superblock.map(|superblock| superblock.met).unwrap_or_default(),
+            met: disk
+                .map(|disk| if shows_now { disk.sequences() } else { disk.superblock.met })
+                .unwrap_or_default(),
             peer_minimum: superblock.map(|superblock| superblock.peer_minimum).unwrap_or_default(),
             accepted: self.far.accepted(),
         }
@@ -77,8 +85,7 @@ impl Node {
             Stage::Data { with, mine } => {
                 let mine = *mine;
                 let with = With { data: Some(statement), ..with.clone() };
-                let decision =
-                    decide(self.settings.me, &self.settings.split_brain, &mine, &statement);
+                let decision = self.judge(mine, statement);
                 self.carry_out(decision, with, &mine, &statement);
             }
             Stage::Parameters
@@ -87,6 +94,22 @@ impl Node {
             | Stage::Settling { .. }
             | Stage::Connected(_) => self.drop_session("a data statement came out of turn"),
         }
+    }
+
+    fn judge(&self, mut mine: DataStatement, mut theirs: DataStatement) -> Decision {
+        if self.breaks(Mutation::RestoredIsTrusted) {
+            mine.peer_minimum = PeerMinimum::default();
+            theirs.peer_minimum = PeerMinimum::default();
+        }
+        let (me, policies) = (self.settings.me, &self.settings.split_brain);
+        let mut decision = decide(me, policies, &mine, &theirs);
+        if self.breaks(Mutation::UnionWithoutBase)
+            && decision.split_brain.is_some()
+            && let Verdict::Sync { amount, .. } = &mut decision.verdict
+        {
+            *amount = Amount::Bitmap;
+        }
+        decision
     }
 
     fn carry_out(
@@ -125,11 +148,19 @@ impl Node {
                 recorded: false,
             });
         }
+        let demands_unconfirmed = self.breaks(Mutation::MinimumUnconfirmed);
         // A disk that is being attached meanwhile was not what the statement spoke of.
         if mine.disk > DiskState::Diskless
             && let Some(disk) = self.replica.writable()
         {
             disk.superblock.generations = decision.corrected;
+            if demands_unconfirmed {
+                disk.superblock.peer_minimum = PeerMinimum {
+                    instance_id: theirs.instance_id,
+                    superblock_sequence: theirs.met.superblock + 1,
+                    log_sequence: theirs.met.log,
+                };
+            }
         }
         let end = decision.end();
         let both_have_disks = mine.disk > DiskState::Diskless && theirs.disk > DiskState::Diskless;
@@ -204,6 +235,11 @@ impl Node {
         let whole = mine.disk > DiskState::Inconsistent && theirs.disk > DiskState::Inconsistent;
         let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
         self.next_stage(Stage::Settling { with, early: Vec::new() });
+        let drops_bits = self.breaks(Mutation::BitsDroppedInSync);
+        if let Some(disk) = self.replica.writable().filter(|_| drops_bits) {
+            let blocks = disk.bitmap.blocks();
+            disk.bitmap.clear(metadata::units::BlockRange { first: 0, count: blocks });
+        }
         if self.replica.attached().is_none() {
             self.in_sync_durable(link);
             return;

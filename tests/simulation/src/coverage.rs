@@ -31,12 +31,13 @@ impl Coverage {
 
     /// Counts what a line of the engine's log tells.
     pub(crate) fn hear(&mut self, line: &str) {
-        const TOLD: [(&str, &str); 12] = [
+        const TOLD: [(&str, &str); 13] = [
             ("going on alone", "rotation"),
             ("amount: Full", "full sync verdict"),
             ("amount: Bitmap", "bitmap sync verdict"),
             ("handshake: NoSync", "no sync verdict"),
             ("Split-Brain detected", "split brain detected"),
+            ("a full sync follows", "full sync after a split brain announced"),
             ("automatically solved", "split brain solved by a policy"),
             ("manually solved", "split brain solved by the operator's word"),
             ("was restored from an older copy", "restored copy noticed"),

@@ -47,9 +47,15 @@ pub(crate) struct DataDisk {
 
 impl DataDisk {
     pub(crate) fn new(sectors: usize, stamp: u64) -> Self {
+        Self::of(vec![stamp; sectors])
+    }
+
+    /// A disk that holds this, all of it durable.
+    pub(crate) fn of(content: Vec<u64>) -> Self {
+        let sectors = content.len();
         Self {
-            current: vec![stamp; sectors],
-            durable: vec![stamp; sectors],
+            durable: content.clone(),
+            current: content,
             cached: vec![Vec::new(); sectors],
             completed: 0,
             next_ticket: 0,

@@ -45,6 +45,8 @@ pub(crate) struct Host {
     pub(crate) handlers_run: Vec<Handler>,
     /// Which of its disk's I/O fails.
     pub(crate) broken: Broken,
+    /// An older state of the disk that may come back (G8).
+    pub(crate) copy: Option<crate::copies::Copy>,
     /// Counts the power cuts.
     pub(crate) power_cuts: u64,
     /// Stopped (SIGSTOP): what happens to it waits, in order.
@@ -81,6 +83,7 @@ impl Host {
             flushes_stuck: false,
             unreadable: BTreeSet::new(),
             handler_exit: Some(0),
+            copy: None,
             handlers_run: Vec::new(),
             broken: Broken::default(),
             power_cuts: 0,

@@ -21,7 +21,7 @@ const META_BYTES: u64 = 1 << 20;
 /// is of that kind; and so many are.
 const SHORN_PERCENT: u64 = 25;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MetadataWrite {
     pub(crate) io: IoId,
     pub(crate) incarnation: u64,
@@ -30,7 +30,7 @@ pub(crate) struct MetadataWrite {
 }
 
 /// The device and the queue before it. Only the front of the queue is under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MetadataDisk {
     bytes: Vec<u8>,
     layout: Layout,
@@ -82,6 +82,24 @@ impl MetadataDisk {
         self.cover = None;
         let offset = offset as usize;
         self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// What is on it now, with nothing under way.
+    pub(crate) fn at_rest(&self) -> Self {
+        Self { queue: VecDeque::new(), ..self.clone() }
+    }
+
+    /// Bits of one copy of the superblock flip.
+    pub(crate) fn rot_superblock_copy(&mut self, copy: usize) {
+        let offset = self.layout.superblock_offsets[copy] as usize;
+        self.bytes[offset + 100] ^= 0xff;
+    }
+
+    /// All pages of the bitmap become those of another moment.
+    pub(crate) fn take_bitmap_of(&mut self, other: &Self) {
+        let first = self.layout.bitmap_offset as usize;
+        let end = first + self.layout.bitmap_pages as usize * PAGE_BYTES;
+        self.bytes[first..end].copy_from_slice(&other.bytes[first..end]);
     }
 
     pub(crate) fn is_idle(&self) -> bool {

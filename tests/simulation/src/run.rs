@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    fn in_short(&self, host: usize) -> String {
+    pub(crate) fn in_short(&self, host: usize) -> String {
         self.status(host).map_or_else(
             || "not running".into(),
             |status| {

@@ -305,7 +305,8 @@ pub fn scenario_named(name: &str) -> Option<&'static Scenario> {
 /// The scenario that notices this broken rule, if one is written.
 #[must_use]
 pub fn scenario_of(mutation: Mutation) -> Option<&'static Scenario> {
-    SCENARIOS.iter().find(|scenario| scenario.catches.contains(&mutation))
+    let all = SCENARIOS.iter().chain(crate::GENERATION_SCENARIOS);
+    all.into_iter().find(|scenario| scenario.catches.contains(&mutation))
 }
 
 impl Scenario {

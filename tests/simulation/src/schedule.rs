@@ -4,7 +4,7 @@
 use crate::profile::Profile;
 use crate::world::World;
 use metadata::superblock::Superblock;
-use replicator::event::{Answer, Command, Handler};
+use replicator::event::{Answer, Command, Handler, Input};
 use replicator::ids::CommandId;
 use replicator::state::{ConnectionState, DiskState, Role};
 use replicator::wire::Kind;
@@ -163,6 +163,13 @@ impl World {
         self.mend_cable();
         for host in [0, 1] {
             self.command(host, Command::Connect { discard_my_data: false });
+        }
+    }
+
+    /// The client of `host` goes; the node stays what it is.
+    pub fn client_leaves(&mut self, host: usize) {
+        if std::mem::take(&mut self.hosts[host].client.connected) {
+            self.feed(host, Input::Clients(0));
         }
     }
 

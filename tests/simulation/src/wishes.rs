@@ -99,7 +99,13 @@ impl World {
     fn heard_event(&mut self, host: usize, event: &Event) {
         self.trace(|| format!("node {host} says {event:?}"));
         match event {
-            Event::Notice { text, .. } => return self.coverage.hear(text),
+            Event::Notice { text, .. } => {
+                if text.contains("solved. Sync from peer node") {
+                    // This node's changes are given up, by policy or by the operator's word.
+                    self.ledger.discard(host);
+                }
+                return self.coverage.hear(text);
+            }
             Event::Connection { .. } => {
                 self.hosts[host].connection_changes += 1;
                 self.hosts[host].connection_changed_us = self.now_us;
