@@ -71,10 +71,6 @@ impl Node {
             return false;
         }
         let Some(disk) = self.replica.attached() else { return true };
-        let has_bitmap_id = !same_generation(disk.superblock.generations.bitmap, 0);
-        if has_bitmap_id && self.breaks(Mutation::RotationBlockedByBitmap) {
-            return true;
-        }
         // Connected again: what is answered now is not answered alone, and the bits of it are known
         // to both.
         let again = self.breaks(Mutation::RotateAgain);

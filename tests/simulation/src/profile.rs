@@ -7,8 +7,8 @@ use crate::random::Random;
 use replicator::event::Handler;
 use replicator::ids::NodeIndex;
 use replicator::settings::{
-    AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, ChecksumUse, DiskSettings, Fencing, Handlers, NetTimers,
-    OnIoError, PeerWindow, RrConflict, Settings, SplitBrainPolicies, SyncSettings,
+    ChecksumUse, DiskSettings, Fencing, Handlers, NetTimers, OnIoError, PeerWindow, Settings,
+    SplitBrainPolicies, SyncSettings,
 };
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ impl Profile {
                 [ChecksumUse::AfterCrash, ChecksumUse::Always, ChecksumUse::Never]
                     [random.below(3) as usize]
             }),
-            split_brain: [draw_policies(random); 2],
+            split_brain: [SplitBrainPolicies::default(); 2],
         }
     }
 
@@ -173,35 +173,6 @@ impl Profile {
             split_brain: self.split_brain[host],
             ..Settings::new(RESOURCE.into(), me, node_names)
         }
-    }
-}
-
-/// An operator decides in most runs, a policy in some.
-fn draw_policies(random: &mut Random) -> SplitBrainPolicies {
-    use AfterSb0Pri as Zero;
-    if random.chance(75) {
-        return SplitBrainPolicies::default();
-    }
-    let zeros = [
-        Zero::DiscardYoungerPrimary,
-        Zero::DiscardOlderPrimary,
-        Zero::DiscardZeroChanges,
-        Zero::DiscardLeastChanges,
-        Zero::DiscardNode(NodeIndex::First),
-    ];
-    let ones = [
-        AfterSb1Pri::Consensus,
-        AfterSb1Pri::ViolentlyAs0p,
-        AfterSb1Pri::DiscardSecondary,
-        AfterSb1Pri::CallPriLostAfterSb,
-    ];
-    let twos = [AfterSb2Pri::Disconnect, AfterSb2Pri::CallPriLostAfterSb];
-    SplitBrainPolicies {
-        zero_primaries: zeros[random.below(5) as usize],
-        one_primary: ones[random.below(4) as usize],
-        two_primaries: twos[random.below(2) as usize],
-        always: random.chance(50),
-        rr_conflict: RrConflict::Disconnect,
     }
 }
 
