@@ -8,7 +8,6 @@ use crate::event::Level;
 use crate::generation::rotate;
 use crate::mutation::Mutation;
 use crate::state::Role;
-use metadata::generations::same_generation;
 use metadata::units::{BlockRange, ByteRange};
 
 impl Node {
