@@ -510,7 +510,7 @@ pub enum Output {
         io: IoId,
     },
     /// Write whole pages of metadata; durable when it completes. Writes are carried out one after
-    /// the other, in order.
+    /// the other, in order; when one fails, those that wait behind it fail untried (D13).
     MetadataWrite {
         /// Name of the I/O.
         io: IoId,

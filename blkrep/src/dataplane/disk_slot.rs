@@ -101,7 +101,7 @@ impl DiskSlot {
     }
 
     /// Takes the result of a metadata write.
-    pub(super) fn metadata_completed(&mut self, result: i32) -> Option<Input> {
+    pub(super) fn metadata_completed(&mut self, result: i32) -> Vec<Input> {
         let (_, metadata) = self.open.as_mut().expect(USED_OPEN);
         metadata.completed(result)
     }

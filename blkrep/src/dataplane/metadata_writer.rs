@@ -65,8 +65,22 @@ impl MetadataWriter {
     }
 
     /// Takes the result of the write under way; gives the engine's input when all its pages are
-    /// durable or it failed.
-    pub(super) fn completed(&mut self, result: i32) -> Option<Input> {
+    /// durable or it failed. What waits behind a write that failed fails untried: the second copy of
+    /// a superblock is not risked when the first could not be written (rule D13).
+    pub(super) fn completed(&mut self, result: i32) -> Vec<Input> {
+        let Some(first) = self.first_completed(result) else { return Vec::new() };
+        let mut inputs = vec![first];
+        if let Some(Input::MetadataDone { outcome: outcome @ IoOutcome::Failed { .. }, .. }) =
+            inputs.first()
+        {
+            let outcome = *outcome;
+            let untried = self.queue.drain(..);
+            inputs.extend(untried.map(|waiting| Input::MetadataDone { io: waiting.io, outcome }));
+        }
+        inputs
+    }
+
+    fn first_completed(&mut self, result: i32) -> Option<Input> {
         self.is_writing = false;
         let next = self.queue.front_mut()?;
         let outcome = match usize::try_from(result) {
@@ -125,9 +139,8 @@ mod tests {
             assert_eq!(ring.in_flight(), 1, "one at a time");
             ring.wait(Some(Duration::from_secs(5)), &mut done).expect("the ring works");
             for completion in done.drain(..) {
-                if let Some(Input::MetadataDone { io, outcome }) =
-                    writer.completed(completion.result)
-                {
+                for input in writer.completed(completion.result) {
+                    let Input::MetadataDone { io, outcome } = input else { panic!("{input:?}") };
                     assert_eq!(outcome, IoOutcome::Done { crc32c: 0 });
                     ended.push(io);
                 }
@@ -137,6 +150,31 @@ mod tests {
         let mut page = [0; 2];
         rustix::io::pread(&file, &mut page, 8191).expect("it is read");
         assert_eq!(page, [2, 1]);
+        writer.close(&mut ring);
+    }
+
+    #[test]
+    fn what_waits_behind_a_write_that_failed_fails_untried() {
+        let shelf = Shelf { pool: Pool::Pages, bytes: CHUNK_BYTES, count: 1 };
+        let mut ring = Ring::new(Arena::new(&[shelf]).expect("a mapping")).expect("a backend");
+        let full = rustix::fs::open("/dev/full", OFlags::RDWR, Mode::empty()).expect("it is there");
+        let mut writer = MetadataWriter::new(full, ring.arena_mut());
+        for io in 1..=3 {
+            writer.start(IoId(io), 4096, vec![1; 4096]);
+        }
+        writer.kick(&mut ring);
+        let mut done = Vec::new();
+        ring.wait(Some(Duration::from_secs(5)), &mut done).expect("the ring works");
+        let failed = IoOutcome::Failed { errno: Errno::NOSPC.raw_os_error() };
+        let inputs = writer.completed(done[0].result);
+        let ended: Vec<IoId> = inputs
+            .iter()
+            .map(|input| match input {
+                Input::MetadataDone { io, outcome } if *outcome == failed => *io,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ended, [IoId(1), IoId(2), IoId(3)]);
         writer.close(&mut ring);
     }
 }

@@ -17,6 +17,10 @@ use crate::state::{DiskState, Role};
 use crate::timers::Timer;
 use metadata::units::{BlockRange, ByteRange};
 
+/// What failed, in words: nothing more is written to such a disk, lest both copies of the superblock
+/// are hit (D13).
+pub(super) const METADATA_WRITE: &str = "metadata write";
+
 /// The own disk is being marked as not UpToDate; nothing is answered before both are true (D12,
 /// D18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +48,9 @@ impl Node {
                  and run 'blkrep create-md' before that to copy everything from the peer"
             ),
         );
-        self.mark_as_left();
+        if what != METADATA_WRITE {
+            self.mark_as_left();
+        }
         self.give_disk_up(DiskState::Failed, "it is given up");
         if self.settings.disk.on_io_error == OnIoError::CallLocalIoError {
             self.run_handler(Handler::LocalIoError);
@@ -63,7 +69,6 @@ impl Node {
     /// Everything that hung on the disk is settled here, in this order. What it holds counts for
     /// nothing until it is attached again.
     pub(super) fn give_disk_up(&mut self, old: DiskState, reason: &str) {
-        let held_current = self.replica.state() > DiskState::Inconsistent;
         let mut lost: Vec<BlockRange> = self.unflushed.runs().collect();
         lost.extend(self.pairs.sealed_runs());
         lost.extend(self.open_write_blocks());
@@ -95,7 +100,7 @@ impl Node {
         self.role_change_without_disk();
         self.send_state();
         if self.role == Role::Primary {
-            self.far_data_needed(held_current, lost);
+            self.far_data_needed(lost);
             self.writes_lose_disk();
             self.pairs_lose_disk();
             self.resume_parked();

@@ -66,7 +66,12 @@ impl Node {
 
     /// The own disk is gone under this Primary. If it held the generation that clients have seen, the
     /// peer must begin another one (G2).
-    pub(super) fn far_data_needed(&mut self, held_current: bool, lost: Vec<BlockRange>) {
+    pub(super) fn far_data_needed(&mut self, lost: Vec<BlockRange>) {
+        // Whatever is said of that disk: on stable storage it may still be UpToDate.
+        let held = self.replica.known().map(|disk| disk.superblock.generations.current);
+        let held_current = held
+            .zip(self.far.exposed)
+            .is_some_and(|(held, exposed)| same_generation(held, exposed));
         self.far.taken_over = false;
         self.far.lost.extend(lost);
         if held_current && !self.breaks(Mutation::HandOverWithoutGeneration) {

@@ -1,6 +1,7 @@
 //! Metadata on their way to the disk, and what may go on when they are durable.
 
 use super::Node;
+use super::disk_loss::METADATA_WRITE;
 use super::replica::Attached;
 use super::route::Purpose;
 use crate::event::{IoOutcome, Output};
@@ -182,7 +183,7 @@ impl Node {
                 self.persist.durable.extend(then);
                 self.numbers_durable(carried);
             }
-            IoOutcome::Failed { errno } => self.disk_failed("metadata write", errno),
+            IoOutcome::Failed { errno } => self.disk_failed(METADATA_WRITE, errno),
         }
         self.leave_when_quiet();
     }

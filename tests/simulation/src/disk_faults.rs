@@ -84,13 +84,14 @@ impl World {
         true
     }
 
-    /// The outcome of a metadata write that ends now.
-    pub(crate) fn metadata_outcome(&mut self, host: usize) -> IoOutcome {
-        if self.hosts[host].broken.metadata {
-            self.coverage.count("metadata I/O error");
-            IoOutcome::Failed { errno: ERRNO }
-        } else {
-            IoOutcome::Done { crc32c: 0 }
+    /// The metadata write under way fails, and with it what waits behind it.
+    pub(crate) fn metadata_fails(&mut self, host: usize) {
+        self.coverage.count("metadata I/O error");
+        for write in self.hosts[host].metadata.abandon_all() {
+            if self.hosts[host].runs(write.incarnation) {
+                let outcome = IoOutcome::Failed { errno: ERRNO };
+                self.feed(host, Input::MetadataDone { io: write.io, outcome });
+            }
         }
     }
 

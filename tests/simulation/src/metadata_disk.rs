@@ -134,10 +134,9 @@ impl MetadataDisk {
         Some((write, !self.queue.is_empty()))
     }
 
-    /// Ends the write under way without any effect.
-    pub(crate) fn abandon(&mut self) -> Option<(MetadataWrite, bool)> {
-        let write = self.queue.pop_front()?;
-        Some((write, !self.queue.is_empty()))
+    /// Ends the write under way and all that wait behind it, without any effect.
+    pub(crate) fn abandon_all(&mut self) -> Vec<MetadataWrite> {
+        self.queue.drain(..).collect()
     }
 
     /// The process is gone: what is under way still lands, what waits behind it never began.
