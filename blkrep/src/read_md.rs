@@ -5,7 +5,7 @@ use crate::dataplane::disk_lock::{LockHolder, lock, lock_to_read};
 use metadata::activity_log::replay;
 use metadata::bitmap::{BitmapError, page_count_for};
 use metadata::page::Page;
-use metadata::superblock::{SUPERBLOCK_COPIES, SuperblockError, choose};
+use metadata::superblock::{SuperblockError, choose, write_order};
 use metadata::units::{PAGE_BYTES, device_blocks};
 use metadata::{Bitmap, Layout, Placement, Replay, Superblock};
 use replicator::ids::NodeIndex;
@@ -260,9 +260,11 @@ impl Holder {
     /// A copy was not written; the other one is as it was, or new.
     pub(crate) fn write_superblock(&self, superblock: &Superblock) -> Result<(), ReadMdError> {
         let offsets = Layout::superblock_offsets(self.placement, self.bytes);
-        for (copy, offset) in (0..SUPERBLOCK_COPIES).zip(offsets) {
+        for copy in write_order(superblock.sequence) {
             let page = superblock.encode(copy);
-            self.file.write_all_at(&page, offset).map_err(io_error("write", &self.path))?;
+            self.file
+                .write_all_at(&page, offsets[usize::from(copy)])
+                .map_err(io_error("write", &self.path))?;
             self.file.sync_all().map_err(io_error("flush", &self.path))?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The superblock: what a node must remember about its replica, in two copies of one page each.
 //!
-//! Every update raises [`Superblock::sequence`] and writes copy 0, then copy 1 (rule D13), so a
-//! torn write leaves the other copy; [`choose`] takes the newest intact one.
+//! Every update raises [`Superblock::sequence`] and writes both copies, one after the other, in the
+//! order of [`write_order`] (rule D13), so a torn write leaves the other copy; [`choose`] takes the newest intact one.
 
 mod choose;
 mod flags;
@@ -41,6 +41,15 @@ pub const SUPERBLOCK_USED_BYTES: usize = AT_MET + 16;
 
 /// Copies of the superblock.
 pub const SUPERBLOCK_COPIES: u8 = 2;
+
+/// The copies in the order in which the update of that number writes them (D13): one after the
+/// other, and every second update the other way round. A cut tears the first or the second of them;
+/// either way the next update that is written begins with the torn one, and never touches the good
+/// one before that is whole again.
+#[must_use]
+pub const fn write_order(sequence: u64) -> [u8; SUPERBLOCK_COPIES as usize] {
+    if sequence.is_multiple_of(2) { [0, 1] } else { [1, 0] }
+}
 
 /// The connection that both nodes agreed on last (rule G8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -61,6 +61,7 @@ mod tests {
     use super::*;
     use crate::page::PageError;
     use crate::superblock::tests::sample;
+    use crate::superblock::write_order;
     use crate::units::PAGE_BYTES;
 
     #[test]
@@ -90,6 +91,33 @@ mod tests {
             assert_eq!(first_torn.as_ref(), Ok(of_copy_0), "cut at {cut}");
             let second_torn = choose(&new.encode(0), &torn(1));
             assert_eq!(second_torn, Ok(new.clone()), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn however_often_updates_are_cut_one_copy_is_good() {
+        // Every sequence of eight updates, each cut in its first copy, in its second, or not at all.
+        for cuts in 0..3_u32.pow(8) {
+            let block = sample();
+            let mut copies = [block.encode(0), block.encode(1)];
+            let mut choice = cuts;
+            for _ in 0..8 {
+                let mut next = choose(&copies[0], &copies[1]).expect("one copy is good");
+                next.sequence += 1;
+                let [first, second] = write_order(next.sequence);
+                let garbage = [0x5a; PAGE_BYTES];
+                let whole = |copy| next.encode(copy);
+                match choice % 3 {
+                    0 => copies[usize::from(first)] = garbage,
+                    1 => {
+                        copies[usize::from(first)] = whole(first);
+                        copies[usize::from(second)] = garbage;
+                    }
+                    _ => copies = [whole(0), whole(1)],
+                }
+                choice /= 3;
+            }
+            assert!(choose(&copies[0], &copies[1]).is_ok(), "cuts {cuts}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::event::{IoOutcome, Output};
 use crate::ids::{IoId, LinkId, Moment};
 use crate::mutation::Mutation;
 use metadata::bitmap::Bitmap;
-use metadata::superblock::{SUPERBLOCK_COPIES, Sequences, Superblock};
+use metadata::superblock::{Sequences, Superblock, write_order};
 use metadata::units::PAGE_BYTES;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -112,20 +112,22 @@ impl Node {
             disk.superblock.met = disk.sequences();
         }
         let sequences = disk.sequences();
-        let mut copies: Vec<(u64, Vec<u8>)> = (0..SUPERBLOCK_COPIES)
+        let mut copies: Vec<(u64, Vec<u8>)> = write_order(disk.superblock.sequence)
+            .into_iter()
             .map(|copy| {
                 let page = disk.superblock.encode(copy);
                 (disk.layout.superblock_offsets[usize::from(copy)], page.to_vec())
             })
             .collect();
         if self.breaks(Mutation::SuperblockCopiesAtOnce) {
+            copies.sort_unstable_by_key(|(offset_bytes, _)| *offset_bytes);
             let first_offset = copies[0].0;
             let both = copies.into_iter().flat_map(|(_, pages)| pages).collect();
             self.metadata_write(first_offset, both, then);
             return;
         }
         if breaks {
-            copies.swap_remove(usize::from(sequences.superblock.is_multiple_of(2)));
+            copies.truncate(1);
         }
         let last = copies.len() - 1;
         for (index, (offset_bytes, pages)) in copies.into_iter().enumerate() {
