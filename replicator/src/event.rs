@@ -13,11 +13,13 @@
 use crate::digest::Digested;
 use crate::ids::{BufferId, CommandId, HandlerId, IoId, LinkId, RequestId};
 use crate::message::Message;
-use crate::state::{ConnectionState, DiskState, ReplicationState, Role, Suspended};
 use crate::status::Status;
 use metadata::layout::Layout;
 use metadata::superblock::Superblock;
 use metadata::units::ByteRange;
+
+pub use crate::handler::Handler;
+pub use crate::log_line::{Event, Level};
 
 /// Bytes in a buffer, with the checksum taken when they arrived (rule D11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,68 +201,6 @@ pub enum Answer {
     Status(Box<Status>),
 }
 
-/// A program that the administrator has configured for an occasion (drbd-facts 5.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Handler {
-    /// Makes sure that the peer does not go on alone; its exit code says how (drbd-facts 2.7).
-    FencePeer,
-    /// Takes that back.
-    UnfencePeer,
-    /// A split brain is not resolved.
-    SplitBrain,
-    /// A split brain was found, resolved or not.
-    InitialSplitBrain,
-    /// This Primary shall become the target of a resync.
-    PriLost,
-    /// The same, after a split brain.
-    PriLostAfterSb,
-    /// This node was to become Primary alone on data that are not good.
-    PriOnInconDegr,
-    /// The local disk failed.
-    LocalIoError,
-    /// This node is about to become the target of a resync; a failure forbids it.
-    BeforeResyncTarget,
-    /// This node was the target of a resync that is complete.
-    AfterResyncTarget,
-    /// A verify found differences.
-    OutOfSync,
-}
-
-impl Handler {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::FencePeer,
-        Self::UnfencePeer,
-        Self::SplitBrain,
-        Self::InitialSplitBrain,
-        Self::PriLost,
-        Self::PriLostAfterSb,
-        Self::PriOnInconDegr,
-        Self::LocalIoError,
-        Self::BeforeResyncTarget,
-        Self::AfterResyncTarget,
-        Self::OutOfSync,
-    ];
-
-    /// Its name in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FencePeer => "fence-peer",
-            Self::UnfencePeer => "unfence-peer",
-            Self::SplitBrain => "split-brain",
-            Self::InitialSplitBrain => "initial-split-brain",
-            Self::PriLost => "pri-lost",
-            Self::PriLostAfterSb => "pri-lost-after-sb",
-            Self::PriOnInconDegr => "pri-on-incon-degr",
-            Self::LocalIoError => "local-io-error",
-            Self::BeforeResyncTarget => "before-resync-target",
-            Self::AfterResyncTarget => "after-resync-target",
-            Self::OutOfSync => "out-of-sync",
-        }
-    }
-}
-
 /// Everything that can happen to a node.
 #[derive(Debug)]
 pub enum Input {
@@ -379,83 +319,6 @@ pub enum CloseHow {
     AfterSending,
     /// Reset it at once; nothing more of it may be read or sent (D15).
     Abort,
-}
-
-/// How bad a line of the log is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Good to know.
-    Info,
-    /// Something to look at.
-    Warning,
-    /// Something is broken.
-    Error,
-}
-
-/// Something that an administrator wants to see in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// Own role.
-    Role {
-        /// Before.
-        old: Role,
-        /// After.
-        new: Role,
-        /// Why.
-        reason: &'static str,
-    },
-    /// Own disk.
-    Disk {
-        /// Before.
-        old: DiskState,
-        /// After.
-        new: DiskState,
-        /// Why.
-        reason: String,
-    },
-    /// The peer's disk.
-    PeerDisk {
-        /// Before.
-        old: DiskState,
-        /// After.
-        new: DiskState,
-        /// Why.
-        reason: String,
-    },
-    /// The connection.
-    Connection {
-        /// Before.
-        old: ConnectionState,
-        /// After.
-        new: ConnectionState,
-        /// Why.
-        reason: String,
-    },
-    /// Replication.
-    Replication {
-        /// Before.
-        old: ReplicationState,
-        /// After.
-        new: ReplicationState,
-        /// Why.
-        reason: String,
-    },
-    /// Clients' I/O is frozen, or goes on.
-    Suspension {
-        /// The reasons before.
-        old: Suspended,
-        /// The reasons after.
-        new: Suspended,
-        /// Why.
-        reason: &'static str,
-    },
-    /// Anything else.
-    Notice {
-        /// How bad.
-        level: Level,
-        /// In words.
-        text: String,
-    },
 }
 
 /// A wish of the engine. They are carried out in the order in which they were given.
