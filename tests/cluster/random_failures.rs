@@ -109,6 +109,8 @@ impl Scene<'_> {
             println!("  the Primary was alone, it returns");
             return self.start_dead();
         }
+        // Else the dead node may go on as Primary where it does not see its successor.
+        dead.forget_role();
         survivor.must(&["primary", "r0"]);
         self.primary = 1 - self.primary;
         self.begin_to_write();

@@ -145,6 +145,17 @@ impl Node {
         ))
     }
 
+    /// Forgets that a dead daemon was Primary, as a cluster manager's stop does before it promotes
+    /// the other node (G4): a restart waits to be promoted.
+    ///
+    /// # Panics
+    /// When the daemon runs.
+    pub fn forget_role(&self) {
+        assert!(matches!(self.daemon, Daemon::None), "the daemon of {} runs", self.name);
+        let mark = self.directory.join("run").join(format!("{RESOURCE}.resume"));
+        fs::remove_file(mark).ok();
+    }
+
     /// Starts the daemon as a child of the test and waits until its disk is attached. As a service
     /// manager does, starts it again while I/O of a killed predecessor still holds its disk (D15).
     ///
