@@ -5,6 +5,7 @@ use crate::config::HandlerCommands;
 use crate::control::server;
 use crate::dataplane::handle::Handle;
 use crate::dataplane::start::{DataPlane, start};
+use crate::disk_ends::DiskEnds;
 use crate::handlers::{self, Runner};
 use anyhow::Context as _;
 use replicator::event::{Answer, Command};
@@ -49,6 +50,8 @@ pub struct DaemonPlan {
     pub nbd_socket: PathBuf,
     /// An address that serves NBD as well.
     pub nbd_listen: Option<SocketAddr>,
+    /// Where the data disk was known to end.
+    pub disk_ends: DiskEnds,
     /// The unix socket for commands.
     pub control_socket: PathBuf,
     /// Memory for data in flight, in bytes.

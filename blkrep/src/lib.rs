@@ -7,6 +7,7 @@ pub mod create_md;
 pub mod daemon;
 pub mod dataplane;
 pub mod demo;
+pub mod disk_ends;
 pub mod handlers;
 pub mod outdate_md;
 pub mod read_md;

@@ -1,6 +1,7 @@
 //! Marks this node's replica as Outdated on the disk while no daemon has it (drbd-facts 2.7).
 
 use crate::config::NodeConfig;
+use crate::disk_ends::DiskEnds;
 use crate::read_md::{Access, Holder, ReadMdError};
 use replicator::ids::NodeIndex;
 
@@ -18,17 +19,22 @@ pub enum Marked {
 ///
 /// # Errors
 /// As for reading the superblock, or it could not be written.
-pub fn outdate(resource: &str, index: NodeIndex, node: &NodeConfig) -> Result<Marked, ReadMdError> {
+pub fn outdate(
+    resource: &str,
+    index: NodeIndex,
+    node: &NodeConfig,
+    ends: &DiskEnds,
+) -> Result<Marked, ReadMdError> {
     let holder = Holder::open(node, Access::Change)?;
-    let pages = holder.superblock_pages(resource)?;
-    let mut superblock = holder.choose(&pages, resource, index)?;
+    let (found, _) = holder.find(resource, index, ends)?;
+    let mut superblock = found.superblock;
     if !superblock.flags.consistent {
         return Ok(Marked::WorseAlready);
     }
     if superblock.flags.was_up_to_date {
         superblock.flags.was_up_to_date = false;
         superblock.sequence += 1;
-        holder.write_superblock(&superblock)?;
+        holder.write_superblock(&superblock, found.device_bytes)?;
     }
     Ok(Marked::Outdated)
 }
@@ -44,10 +50,15 @@ mod tests {
     use std::fs::File;
 
     const ME: NodeIndex = NodeIndex::First;
+    const DISK_BYTES: u64 = 16 << 20;
+
+    fn ends(node: &NodeConfig) -> DiskEnds {
+        DiskEnds::at(node.disk.with_extension("ends"))
+    }
 
     fn node(dir: &ScratchDir) -> NodeConfig {
         let disk = dir.path().join("disk");
-        File::create(&disk).unwrap().set_len(16 << 20).unwrap();
+        File::create(&disk).unwrap().set_len(DISK_BYTES).unwrap();
         let node = NodeConfig {
             name: "alice".to_owned(),
             disk,
@@ -64,36 +75,36 @@ mod tests {
         let dir = ScratchDir::new("outdate");
         let node = node(&dir);
         let holder = Holder::open(&node, Access::Change).unwrap();
-        let mut good = read_again(&holder);
+        let mut good = holder.find("r0", ME, &ends(&node)).unwrap().0.superblock;
         (good.flags.consistent, good.flags.was_up_to_date) = (true, true);
         good.sequence += 1;
-        holder.write_superblock(&good).unwrap();
+        holder.write_superblock(&good, DISK_BYTES).unwrap();
         drop(holder);
-        assert_eq!(outdate("r0", ME, &node).unwrap(), Marked::Outdated);
-        let marked = read_superblock("r0", ME, &node).unwrap();
+        assert_eq!(outdate("r0", ME, &node, &ends(&node)).unwrap(), Marked::Outdated);
+        let marked = read_superblock("r0", ME, &node, &ends(&node)).unwrap();
         assert!(marked.flags.consistent && !marked.flags.was_up_to_date);
         assert_eq!(marked.sequence, good.sequence + 1);
-        let pages = Holder::open(&node, Access::Read).unwrap().superblock_pages("r0").unwrap();
+        let holder = Holder::open(&node, Access::Read).unwrap();
+        let (_, pages) = holder.find("r0", ME, &ends(&node)).unwrap();
+        drop(holder);
         for (copy, page) in [0, 1].into_iter().zip(&pages) {
             assert_eq!(metadata::Superblock::decode_copy(page, copy).unwrap(), marked);
         }
-        assert_eq!(outdate("r0", ME, &node).unwrap(), Marked::Outdated);
-        assert_eq!(read_superblock("r0", ME, &node).unwrap().sequence, marked.sequence);
-    }
-
-    fn read_again(holder: &Holder) -> metadata::Superblock {
-        let pages = holder.superblock_pages("r0").unwrap();
-        holder.choose(&pages, "r0", ME).unwrap()
+        assert_eq!(outdate("r0", ME, &node, &ends(&node)).unwrap(), Marked::Outdated);
+        assert_eq!(
+            read_superblock("r0", ME, &node, &ends(&node)).unwrap().sequence,
+            marked.sequence
+        );
     }
 
     #[test]
     fn a_fresh_replica_is_worse_already_and_a_disk_in_use_is_left_alone() {
         let dir = ScratchDir::new("outdate-not");
         let node = node(&dir);
-        assert_eq!(outdate("r0", ME, &node).unwrap(), Marked::WorseAlready);
+        assert_eq!(outdate("r0", ME, &node, &ends(&node)).unwrap(), Marked::WorseAlready);
         let daemon = File::open(&node.disk).unwrap();
         flock(&daemon, FlockOperation::NonBlockingLockExclusive).unwrap();
-        let error = outdate("r0", ME, &node).unwrap_err();
+        let error = outdate("r0", ME, &node, &ends(&node)).unwrap_err();
         assert!(matches!(error, ReadMdError::Locked { path: _, holder: _ }), "{error}");
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::config::{MetaDisk, NodeConfig};
 use crate::dataplane::disk_lock::{LockHolder, lock, lock_to_read};
+use crate::disk_ends::DiskEnds;
 use metadata::activity_log::replay;
 use metadata::bitmap::{BitmapError, page_count_for};
 use metadata::page::Page;
-use metadata::superblock::{SuperblockError, choose, write_order};
+use metadata::superblock::{End, FoundEnd, SuperblockError, choose_end, write_order};
 use metadata::units::{PAGE_BYTES, device_blocks};
 use metadata::{Bitmap, Layout, Placement, Replay, Superblock};
 use replicator::ids::NodeIndex;
@@ -108,10 +109,9 @@ pub fn read_superblock(
     resource: &str,
     index: NodeIndex,
     node: &NodeConfig,
+    ends: &DiskEnds,
 ) -> Result<Superblock, ReadMdError> {
-    let holder = Holder::open(node, Access::Read)?;
-    let pages = holder.superblock_pages(resource)?;
-    holder.choose(&pages, resource, index)
+    Ok(Holder::open(node, Access::Read)?.find(resource, index, ends)?.0.superblock)
 }
 
 /// Reads all metadata. Nobody can attach the disk meanwhile.
@@ -123,11 +123,12 @@ pub fn read_metadata(
     resource: &str,
     index: NodeIndex,
     node: &NodeConfig,
+    ends: &DiskEnds,
 ) -> Result<StoredMetadata, ReadMdError> {
     let holder = Holder::open(node, Access::Read)?;
-    let pages = holder.superblock_pages(resource)?;
-    let superblock = holder.choose(&pages, resource, index)?;
-    let layout = holder.layout(&superblock, node)?;
+    let (found, pages) = holder.find(resource, index, ends)?;
+    let layout = holder.layout(&found, node)?;
+    let superblock = found.superblock;
     let owner = superblock.identity();
     let ring = holder.read(layout.ring_offset, layout.log.ring_bytes())?;
     let blocks = device_blocks(match superblock.device_bytes {
@@ -183,37 +184,51 @@ impl Holder {
         Ok(Self { path: path.clone(), file: File::from(descriptor), bytes, placement })
     }
 
-    /// Both places of the superblock.
+    /// The superblock that counts and the pair of pages at its end: the present one, or, with
+    /// internal metadata, one where the disk was known to end before it grew (rule D20).
     ///
     /// # Errors
-    /// They cannot be read.
-    pub(crate) fn superblock_pages(&self, resource: &str) -> Result<[Page; 2], ReadMdError> {
-        if self.bytes < 2 * PAGE_BYTES as u64 {
-            return Err(self.without_metadata(format!("it has {} bytes", self.bytes), resource));
-        }
-        let mut pages = [[0; PAGE_BYTES]; 2];
-        let offsets = Layout::superblock_offsets(self.placement, self.bytes);
-        for (page, offset) in pages.iter_mut().zip(offsets) {
-            self.read_into(page, offset)?;
-        }
-        Ok(pages)
-    }
-
-    /// The copy that counts.
-    ///
-    /// # Errors
-    /// There is none, or it is of another resource or node.
-    pub(crate) fn choose(
+    /// There is none, it is of another resource or node, or it cannot be read.
+    pub(crate) fn find(
         &self,
-        pages: &[Page; 2],
         resource: &str,
         index: NodeIndex,
-    ) -> Result<Superblock, ReadMdError> {
-        let superblock = choose(&pages[0], &pages[1])
+        ends: &DiskEnds,
+    ) -> Result<(FoundEnd, [Page; 2]), ReadMdError> {
+        const LEAST_BYTES: u64 = 2 * PAGE_BYTES as u64;
+        if self.bytes < LEAST_BYTES {
+            return Err(self.without_metadata(format!("it has {} bytes", self.bytes), resource));
+        }
+        let mut sizes = vec![self.bytes];
+        if self.placement == Placement::Internal {
+            let known = ends.known().into_iter();
+            sizes.extend(known.filter(|bytes| (LEAST_BYTES..self.bytes).contains(bytes)));
+        }
+        let mut read = Vec::with_capacity(sizes.len());
+        for device_bytes in sizes {
+            let mut pages = [[0; PAGE_BYTES]; 2];
+            let offsets = Layout::superblock_offsets(self.placement, device_bytes);
+            for (page, offset) in pages.iter_mut().zip(offsets) {
+                self.read_into(page, offset)?;
+            }
+            read.push(End { device_bytes, pages });
+        }
+        let found = choose_end(&read)
             .map_err(|error| self.without_metadata(error.to_string(), resource))?;
+        self.check_owner(&found.superblock, resource, index)?;
+        let at = read.into_iter().find(|end| end.device_bytes == found.device_bytes);
+        Ok((found, at.expect("invariant: the end that counts was read").pages))
+    }
+
+    fn check_owner(
+        &self,
+        superblock: &Superblock,
+        resource: &str,
+        index: NodeIndex,
+    ) -> Result<(), ReadMdError> {
         let name = superblock.resource_name.as_str();
         if name == resource && superblock.node_id == index.number() {
-            return Ok(superblock);
+            return Ok(());
         }
         let describe = |resource: &str, node: u8| format!("resource '{resource}', node {node}");
         Err(ReadMdError::Foreign {
@@ -223,19 +238,22 @@ impl Holder {
         })
     }
 
-    fn layout(&self, superblock: &Superblock, node: &NodeConfig) -> Result<Layout, ReadMdError> {
+    fn layout(&self, found: &FoundEnd, node: &NodeConfig) -> Result<Layout, ReadMdError> {
         let misfit = |cause| ReadMdError::Layout { path: self.path.clone(), cause };
+        let superblock = &found.superblock;
         let layout = match self.placement {
-            Placement::Internal => Layout::internal(self.bytes, superblock.log),
+            Placement::Internal => Layout::internal(found.device_bytes, superblock.log),
             Placement::External => {
-                let (_, data_bytes) = open(&node.disk, Access::Read)?;
-                Layout::external(self.bytes, data_bytes, superblock.log)
+                Layout::external(self.bytes, superblock.capacity_bytes, superblock.log)
             }
         };
         let layout = layout.map_err(|error| misfit(error.to_string()))?;
+        let room_bytes = match self.placement {
+            Placement::Internal => layout.data_bytes,
+            Placement::External => open(&node.disk, Access::Read)?.1,
+        };
         let used_bytes = superblock.capacity_bytes.max(superblock.device_bytes);
-        if used_bytes > layout.data_bytes {
-            let room_bytes = layout.data_bytes;
+        if used_bytes > room_bytes {
             let cause = format!("they are for {used_bytes} bytes, it has room for {room_bytes}");
             return Err(misfit(cause));
         }
@@ -253,13 +271,17 @@ impl Holder {
         self.file.read_exact_at(content, offset).map_err(io_error("read", &self.path))
     }
 
-    /// Writes both copies of a superblock, one after the other, each durable before the next
+    /// Writes both copies of a superblock at the end where it was found, one after the other, each durable before the next
     /// (D13).
     ///
     /// # Errors
     /// A copy was not written; the other one is as it was, or new.
-    pub(crate) fn write_superblock(&self, superblock: &Superblock) -> Result<(), ReadMdError> {
-        let offsets = Layout::superblock_offsets(self.placement, self.bytes);
+    pub(crate) fn write_superblock(
+        &self,
+        superblock: &Superblock,
+        device_bytes: u64,
+    ) -> Result<(), ReadMdError> {
+        let offsets = Layout::superblock_offsets(self.placement, device_bytes);
         for copy in write_order(superblock.sequence) {
             let page = superblock.encode(copy);
             self.file

@@ -15,6 +15,7 @@ pub mod activity_log;
 pub mod bitmap;
 pub mod foreign;
 pub mod generations;
+pub mod growth;
 pub mod hot_extents;
 pub mod layout;
 pub mod page;

@@ -4,12 +4,14 @@
 //! order of [`write_order`] (rule D13), so a torn write leaves the other copy; [`choose`] takes the newest intact one.
 
 mod choose;
+mod ends;
 mod flags;
 mod name;
 
 use thiserror::Error;
 
 pub use self::choose::{ChooseError, choose};
+pub use self::ends::{End, FoundEnd, choose_end};
 pub use self::flags::{FLAG_NAMES, Flags};
 pub use self::name::{NameError, RESOURCE_NAME_BYTES_MAX, ResourceName};
 use crate::generations::Generations;
@@ -36,8 +38,9 @@ const AT_PEER_MINIMUM: usize = 176;
 const AT_NAME_BYTES: usize = 200;
 const AT_NAME: usize = 201;
 const AT_MET: usize = AT_NAME + RESOURCE_NAME_BYTES_MAX;
+const AT_PROPOSED_BYTES: usize = AT_MET + 16;
 /// First byte after the fields; from here on the page is zero.
-pub const SUPERBLOCK_USED_BYTES: usize = AT_MET + 16;
+pub const SUPERBLOCK_USED_BYTES: usize = AT_PROPOSED_BYTES + 8;
 
 /// Copies of the superblock.
 pub const SUPERBLOCK_COPIES: u8 = 2;
@@ -124,6 +127,9 @@ pub struct Superblock {
     pub boot_id: [u8; 16],
     /// Size in bytes on which both nodes agreed; 0 when they have not met yet.
     pub device_bytes: u64,
+    /// Size in bytes of a resize that may not be complete on the peer (D20); 0: none. While it is
+    /// the agreed size, nothing was written above the peer's.
+    pub proposed_bytes: u64,
     /// Bytes of data that fit on this node's disk, a multiple of 512.
     pub capacity_bytes: u64,
     /// Smallest write of the backing device, in bytes.
@@ -187,6 +193,7 @@ impl Superblock {
             promotion_number: 0,
             boot_id: [0; 16],
             device_bytes: 0,
+            proposed_bytes: 0,
             capacity_bytes: creation.capacity_bytes,
             logical_block_bytes: creation.logical_block_bytes,
             log: creation.log,
@@ -240,6 +247,7 @@ impl Superblock {
         put_u64(&mut page, AT_PEER_MINIMUM + 16, self.peer_minimum.log_sequence);
         put_u64(&mut page, AT_MET, self.met.superblock);
         put_u64(&mut page, AT_MET + 8, self.met.log);
+        put_u64(&mut page, AT_PROPOSED_BYTES, self.proposed_bytes);
         let name = self.resource_name.as_str().as_bytes();
         page[AT_NAME_BYTES] =
             u8::try_from(name.len()).expect("invariant: a resource name has at most 63 bytes");
@@ -267,6 +275,7 @@ impl Superblock {
             promotion_number: get_u64(page, AT_PROMOTION_NUMBER),
             boot_id: get(page, AT_BOOT_ID),
             device_bytes: get_u64(page, AT_DEVICE_BYTES),
+            proposed_bytes: get_u64(page, AT_PROPOSED_BYTES),
             capacity_bytes: get_u64(page, AT_CAPACITY_BYTES),
             logical_block_bytes: get_u32(page, AT_LOGICAL_BLOCK_BYTES),
             log: decode_log(page)?,
@@ -322,7 +331,7 @@ fn decode_flags(page: &Page) -> Result<Flags, SuperblockError> {
     Flags::from_bits(bits).ok_or(SuperblockError::Field { field: "flags", value: bits.into() })
 }
 
-const _: () = assert!(SUPERBLOCK_USED_BYTES == 280);
+const _: () = assert!(SUPERBLOCK_USED_BYTES == 288);
 
 #[cfg(test)]
 mod tests;

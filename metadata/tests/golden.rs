@@ -26,6 +26,7 @@ fn a_superblock_has_the_documented_bytes() {
         promotion_number: 0x4142_4344_4546_4748,
         boot_id: *b"0123456789abcdef",
         device_bytes: 0x5152_5354_5556_5758,
+        proposed_bytes: 0xb1b2_b3b4_b5b6_b7b8,
         capacity_bytes: 0x6162_6364_6566_6768,
         logical_block_bytes: 4096,
         log: LogGeometry::new(1237).expect("a legal number of slots"),
@@ -42,7 +43,7 @@ fn a_superblock_has_the_documented_bytes() {
     };
     let page = superblock.encode(1);
     let expected = concat!(
-        "626c6b726570534201000000b7d6099201000000000000001817161514131211",
+        "626c6b726570534201000000322c485b01000000000000001817161514131211",
         "2827262524232221383736353433323101000000000000000000000000000000",
         "0807060504030201484746454443424130313233343536373839616263646566",
         "5857565554535251686766656463626100100000d50408007100000000000000",
@@ -51,9 +52,10 @@ fn a_superblock_has_the_documented_bytes() {
         "a30000000000000008706f737467726573000000000000000000000000000000",
         "0000000000000000000000000000000000000000000000000000000000000000",
         "0000000000000000b100000000000000b200000000000000",
+        "b8b7b6b5b4b3b2b1",
     );
-    assert_eq!(hex(&page[..280]), expected);
-    assert!(page[280..].iter().all(|&byte| byte == 0));
+    assert_eq!(hex(&page[..288]), expected);
+    assert!(page[288..].iter().all(|&byte| byte == 0));
 }
 
 #[test]

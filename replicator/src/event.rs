@@ -89,6 +89,18 @@ pub struct DiskImage {
     pub logical_block_bytes: u32,
     /// Zeroing a range costs no writing of zeroes.
     pub zeroes_cheaply: bool,
+    /// Places of superblock pairs of this replica where the disk ended before it grew: a move that
+    /// broke off (D20). They are voided before anything else is written.
+    pub stale_superblocks: Vec<[u64; 2]>,
+}
+
+/// What the devices measure now, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSize {
+    /// The data device.
+    pub data_bytes: u64,
+    /// What holds the metadata; the same device when they are internal.
+    pub meta_bytes: u64,
 }
 
 /// How an I/O ended.
@@ -159,6 +171,13 @@ pub enum Command {
         /// Both replicas are just created and known to be equal: skip the initial sync.
         clear_bitmap: bool,
     },
+    /// The disks have grown: make the device larger on both nodes (D20).
+    Resize {
+        /// The size wanted, in bytes; none: as large as both disks allow.
+        size_bytes: Option<u64>,
+        /// The new part is zeroed on both nodes instead of being copied.
+        assume_clean: bool,
+    },
     /// Leave: disconnect, detach cleanly, end.
     Down,
     /// Show the state.
@@ -211,6 +230,8 @@ pub enum Input {
         /// In words.
         reason: String,
     },
+    /// What `Output::MeasureDisk` asked for, or why it is not known, in words.
+    DiskMeasured(Result<DiskSize, String>),
     /// All I/O of the disk that was given up by `Output::CloseDisk` has returned, and it is closed.
     DiskClosed,
     /// A handler has ended.
@@ -413,7 +434,9 @@ pub enum Output {
     },
     /// The engine has no more use for this buffer.
     Release(BufferId),
-    /// Let clients in to a device of so many bytes.
+    /// Let clients in to a device of so many bytes. When the export is open already it gets another
+    /// size: clients that are connected keep the size that they were told, and see the new one when
+    /// they connect again.
     OpenExport {
         /// Size in bytes.
         size_bytes: u64,
@@ -449,6 +472,10 @@ pub enum Output {
     /// Open and lock the disk again and read its metadata: answered with `Input::DiskOpened` or
     /// `Input::DiskOpenFailed`.
     OpenDisk,
+    /// Measure the devices, which may have grown: answered with `Input::DiskMeasured`. From here on
+    /// the end that was measured is one of those where the metadata are looked for at a start
+    /// (D20).
+    MeasureDisk,
     /// The disk is given up: close it when its I/Os have returned (`Input::DiskClosed`).
     CloseDisk,
     /// Run a handler: answered with `Input::HandlerDone`. Never one that is not configured.

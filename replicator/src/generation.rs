@@ -117,6 +117,19 @@ impl Decision {
             | Verdict::NoGoodSource { .. } => None,
         }
     }
+
+    /// The bits of both are copied in this direction, as the two have agreed; the tuple stays.
+    pub(crate) const fn agreed(end: End, generations: Generations) -> Self {
+        Self {
+            verdict: Verdict::Sync { end, amount: Amount::Bitmap },
+            rule: 0,
+            corrected: generations,
+            split_brain: None,
+            demote_target: false,
+            restored: None,
+            yields_to: YieldsTo::Nothing,
+        }
+    }
 }
 
 /// What `mine` and `yours` lead to, seen from the first. Mirrored: the peer comes to the mirrored

@@ -30,6 +30,7 @@ mod overlap;
 pub mod pace;
 mod rate;
 pub mod settings;
+mod size;
 mod slab;
 pub mod split_brain;
 pub mod state;

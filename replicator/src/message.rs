@@ -49,6 +49,8 @@ pub struct Parameters {
     pub capacity_bytes: u64,
     /// Size agreed earlier, in bytes; 0 if never.
     pub agreed_bytes: u64,
+    /// Size of a resize that may not be complete on the other node (D20), in bytes; 0: none.
+    pub proposed_bytes: u64,
     /// Alignment that the disk wants, in bytes.
     pub logical_block_bytes: u32,
     /// Zeroing costs no writing of zeroes.
@@ -393,6 +395,34 @@ pub enum Message {
     Pong {
         /// Of the ping.
         number: u64,
+    },
+    /// Primary to Secondary: measure your disk, the device is to grow (D20).
+    ResizeAsk,
+    /// Secondary to Primary: so many bytes of data it can have, or why it cannot grow.
+    ResizeRoom {
+        /// Bytes.
+        room_bytes: u64,
+        /// None: it can.
+        refusal: Option<String>,
+    },
+    /// Primary to Secondary, first step: make the metadata for this size complete and durable, the
+    /// bits of the new part set or the new part zeroed.
+    ResizePrepare {
+        /// The size, in bytes.
+        size_bytes: u64,
+        /// The new part is zeroed instead of being copied.
+        assume_clean: bool,
+    },
+    /// Secondary to Primary: that is done.
+    ResizePrepared,
+    /// Primary to Secondary, second step: the size is agreed.
+    ResizeCommit,
+    /// Secondary to Primary: that is durable.
+    ResizeCommitted,
+    /// Primary to Secondary: it is durable here as well, or the resize is off.
+    ResizeEnd {
+        /// It is durable.
+        done: bool,
     },
     /// I leave on purpose.
     Bye,

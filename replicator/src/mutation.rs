@@ -73,6 +73,10 @@ mutations! {
     OldConnectionReadOn: "D15: the old connection is read on after a new one is admitted";
     WriteDuringHandshake: "D17: writes go on alone while a handshake is under way";
     LostPowerForgotten: "G1: a node does not mark that it lost power";
+    ResizeWithoutBits: "D20: the new part's bits are not set before the size is committed";
+    ResizeUnasked: "D20: the Primary commits and uses the new size before the peer has committed";
+    ResizeOldEndLost: "D20: the place where the disk ended before it grew is not searched";
+    ResizeKeepsLarger: "D20: a node that alone has the commit keeps the larger size at the handshake";
     SkipRotation: "G2: no new generation before an answer alone";
     AnswerBeforeTakeOver: "D10: clients are answered before the peer has taken over";
     HandOverWithoutGeneration: "D10, G2: the peer goes on on the generation of the lost disk";

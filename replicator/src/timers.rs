@@ -31,9 +31,11 @@ pub(crate) enum Timer {
     Stall,
     /// A moment near enough to notice a stall by.
     Watch,
+    /// A resize takes too long: clients wait for it.
+    Resize,
 }
 
-const ALL: [Timer; 13] = [
+const ALL: [Timer; 14] = [
     Timer::Dial,
     Timer::Handshake,
     Timer::Alive,
@@ -47,6 +49,7 @@ const ALL: [Timer; 13] = [
     Timer::Disk,
     Timer::Stall,
     Timer::Watch,
+    Timer::Resize,
 ];
 
 /// At most one deadline for each purpose.

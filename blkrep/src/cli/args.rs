@@ -1,5 +1,6 @@
 //! The command line: verbs with the names and the meaning of DRBD's (DESIGN 8).
 
+use crate::config::RUN_DIR;
 use crate::config::units::{TIME_FORM, parse_size, parse_time};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -36,13 +37,13 @@ pub struct Global {
         default_value = "/etc/blkrep.d"
     )]
     pub config_dir: PathBuf,
-    /// Directory of sockets and logs
+    /// Directory of sockets and logs; if it is not the default one, of everything that lasts, too
     #[arg(
         long,
         global = true,
         value_name = "DIR",
         env = "BLKREP_RUN_DIR",
-        default_value = "/run/blkrep"
+        default_value = RUN_DIR
     )]
     pub run_dir: PathBuf,
     /// Which of the two nodes this is; the host's name if not given
@@ -138,6 +139,18 @@ pub enum Verb {
         #[arg(long)]
         clear_bitmap: bool,
     },
+    /// Make the device as large as the disks of both nodes, which have been enlarged, allow
+    Resize {
+        /// For which.
+        #[command(flatten)]
+        target: Target,
+        /// Not larger than this, like 100G
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        size: Option<u64>,
+        /// Zero the new part on both nodes instead of copying it
+        #[arg(long)]
+        assume_clean: bool,
+    },
     /// Show the state
     Status {
         /// For which.
@@ -214,6 +227,10 @@ pub struct DemoArgs {
 
 fn time(text: &str) -> Result<Duration, String> {
     parse_time(text).ok_or_else(|| format!("write {TIME_FORM}, or 0"))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| "write a size like 512M or 100G".to_owned())
 }
 
 fn demo_size(text: &str) -> Result<u64, String> {

@@ -2,9 +2,10 @@
 
 use super::args::Global;
 use super::failure::Failure;
-use crate::config::{self, ConfigError, Resource};
+use crate::config::{self, ConfigError, NodeConfig, Resource, disk_ends};
 use crate::control::client::{ControlError, ask};
 use crate::control::protocol::{Request, Response};
+use crate::disk_ends::DiskEnds;
 use replicator::status::Status;
 use std::path::PathBuf;
 
@@ -38,6 +39,11 @@ impl Context {
 
     pub(super) fn load(&self, name: &str) -> Result<Resource, ConfigError> {
         config::load(&self.config_dir, name)
+    }
+
+    /// Where the disk of that node was known to end.
+    pub(super) fn disk_ends(&self, name: &str, node: &NodeConfig) -> DiskEnds {
+        DiskEnds::at(disk_ends(&self.run_dir, name, &node.name))
     }
 
     /// Sends a request; a refusal is a failure. The configuration is looked at only when nobody

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::show::print;
 use crate::config::NodeConfig;
 use crate::control::client::ControlError;
+use crate::disk_ends::DiskEnds;
 use crate::read_md::{ReadMdError, read_metadata, read_superblock};
 use crate::render::generation_identifiers::{get_gi_line, show_gi_text};
 use crate::render::metadata_dump::write_dump;
@@ -63,9 +64,10 @@ fn identifiers(context: &Context, name: &str) -> Result<(Generations, Flags), Fa
 fn from_disk<T>(
     context: &Context,
     name: &str,
-    read: impl Fn(&str, NodeIndex, &NodeConfig) -> Result<T, ReadMdError>,
+    read: impl Fn(&str, NodeIndex, &NodeConfig, &DiskEnds) -> Result<T, ReadMdError>,
 ) -> Result<T, Failure> {
     let resource = context.load(name)?;
     let index = resource.node_index(&context.node)?;
-    Ok(read(name, index, resource.node(index))?)
+    let ends = context.disk_ends(name, resource.node(index));
+    Ok(read(name, index, resource.node(index), &ends)?)
 }

@@ -33,6 +33,10 @@ pub(super) fn create_metadata(context: &Context, name: &str, force: bool) -> Res
     let resource = context.load(name)?;
     let index = resource.node_index(&context.node)?;
     let created = create_md::create_md(name, index, resource.node(index), resource.log, force)?;
+    let ends = context.disk_ends(name, resource.node(index));
+    if let Err(error) = ends.keep_only(created.disk_bytes) {
+        eprintln!("where the disk ends could not be recorded: {error}");
+    }
     for what in &created.overwritten {
         println!("overwritten: {what}");
     }

@@ -61,6 +61,9 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::NewCurrentUuid { target, clear_bitmap } => {
             asks(target, Request::NewCurrentUuid { clear_bitmap })
         }
+        Verb::Resize { target, size, assume_clean } => {
+            asks(target, Request::Resize { size_bytes: size, assume_clean })
+        }
         Verb::Status { resource, json } => status(context, &resource, json),
         Verb::Role(target) => {
             each(context, &target.resource, |name| show::word(context, name, words::role))

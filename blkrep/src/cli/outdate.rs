@@ -16,7 +16,8 @@ pub(super) fn outdate(context: &Context, name: &str) -> Result<(), Failure> {
     }
     let resource = context.load(name)?;
     let index = resource.node_index(&context.node)?;
-    match outdate_md::outdate(name, index, resource.node(index))? {
+    let ends = context.disk_ends(name, resource.node(index));
+    match outdate_md::outdate(name, index, resource.node(index), &ends)? {
         Marked::Outdated => Ok(()),
         Marked::WorseAlready => Err(Failure::Refused {
             kind: RefusalKind::LowerThanOutdated,

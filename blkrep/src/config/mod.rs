@@ -24,5 +24,5 @@ mod words;
 
 pub use error::{ConfigError, Problem, SecretProblem};
 pub use locate::{all_names, load};
-pub use paths::{control_socket, log_file, nbd_socket};
+pub use paths::{RUN_DIR, control_socket, disk_ends, log_file, nbd_socket};
 pub use resource::{HandlerCommands, MetaDisk, Net, NodeConfig, PeerTrust, Resource};

@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+/// Where sockets and logs are, unless another place is given.
+pub const RUN_DIR: &str = "/run/blkrep";
+/// Where that is which must outlive a reboot. Whoever gives another run directory has everything
+/// there.
+const STATE_DIR: &str = "/var/lib/blkrep";
+
 /// The control socket of a resource.
 #[must_use]
 pub fn control_socket(run_dir: &Path, resource: &str) -> PathBuf {
@@ -18,4 +24,11 @@ pub fn nbd_socket(run_dir: &Path, resource: &str) -> PathBuf {
 #[must_use]
 pub fn log_file(run_dir: &Path, resource: &str) -> PathBuf {
     run_dir.join(format!("{resource}.log"))
+}
+
+/// Where the disk of a resource's replica on `node` was known to end.
+#[must_use]
+pub fn disk_ends(run_dir: &Path, resource: &str, node: &str) -> PathBuf {
+    let directory = if run_dir == Path::new(RUN_DIR) { Path::new(STATE_DIR) } else { run_dir };
+    directory.join(format!("{resource}.{node}.ends"))
 }

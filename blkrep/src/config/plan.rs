@@ -1,10 +1,11 @@
 //! From a checked configuration to what one daemon is started with.
 
 use super::error::ConfigError;
-use super::paths::{control_socket, nbd_socket};
+use super::paths::{control_socket, disk_ends, nbd_socket};
 use super::resource::{MetaDisk, PeerTrust, Resource};
 use super::secret::read_secret;
 use crate::daemon::{DaemonPlan, MetaPlace};
+use crate::disk_ends::DiskEnds;
 use replicator::settings::{Handlers, Settings};
 use std::path::Path;
 
@@ -45,6 +46,7 @@ impl Resource {
             peer: self.node(me.other()).address,
             nbd_socket: nbd_socket(run_dir, &self.name),
             nbd_listen: own.nbd_listen,
+            disk_ends: DiskEnds::at(disk_ends(run_dir, &self.name, node)),
             control_socket: control_socket(run_dir, &self.name),
             arena_bytes: self.net.arena_bytes,
             handlers: self.handlers.clone(),

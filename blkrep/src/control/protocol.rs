@@ -59,6 +59,15 @@ pub enum Request {
         #[serde(default)]
         clear_bitmap: bool,
     },
+    /// The disks have grown: make the device larger on both nodes.
+    Resize {
+        /// The size wanted, in bytes; as large as both disks allow if not given.
+        #[serde(default)]
+        size_bytes: Option<u64>,
+        /// Zero the new part instead of copying it.
+        #[serde(default)]
+        assume_clean: bool,
+    },
     /// Leave: disconnect, detach cleanly, end the daemon.
     Down,
     /// Show the state.
@@ -84,6 +93,9 @@ impl Request {
             Self::SuspendIo => Command::SuspendIo,
             Self::ResumeIo => Command::ResumeIo,
             Self::NewCurrentUuid { clear_bitmap } => Command::NewCurrentUuid { clear_bitmap },
+            Self::Resize { size_bytes, assume_clean } => {
+                Command::Resize { size_bytes, assume_clean }
+            }
             Self::Down => Command::Down,
             Self::Status => Command::Status,
         }
@@ -107,6 +119,7 @@ impl Request {
             Self::SuspendIo => "suspend-io",
             Self::ResumeIo => "resume-io",
             Self::NewCurrentUuid { clear_bitmap: _ } => "new-current-uuid",
+            Self::Resize { size_bytes: _, assume_clean: _ } => "resize",
             Self::Down => "down",
             Self::Status => "status",
         }
@@ -131,6 +144,7 @@ impl Request {
             | Self::SuspendIo
             | Self::ResumeIo
             | Self::NewCurrentUuid { clear_bitmap: _ }
+            | Self::Resize { size_bytes: _, assume_clean: _ }
             | Self::Down => Duration::from_secs(60),
         }
     }

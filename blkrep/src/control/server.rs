@@ -179,7 +179,8 @@ mod tests {
             | Command::ResumeSync
             | Command::SuspendIo
             | Command::ResumeIo
-            | Command::NewCurrentUuid { .. } => Ok(Answer::Done),
+            | Command::NewCurrentUuid { .. }
+            | Command::Resize { .. } => Ok(Answer::Done),
         }
     }
 

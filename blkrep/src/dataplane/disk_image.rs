@@ -1,37 +1,51 @@
 //! Reading what the engine must know of a disk before it attaches: superblock, log ring, bitmap.
 
 use super::disk::{DiskError, OpenDisks};
+use crate::disk_ends::DiskEnds;
 use metadata::layout::{Layout, Placement};
-use metadata::superblock::{Superblock, choose};
+use metadata::superblock::{End, FoundEnd, Superblock, choose_end};
 use metadata::units::PAGE_BYTES;
 use replicator::event::DiskImage;
 use replicator::settings::Settings;
 
-/// Reads and checks the metadata.
+/// Reads and checks the metadata, with internal ones also where the disk was known to end before it
+/// grew (rule D20).
 ///
 /// # Errors
 /// When there is no usable superblock, when it is of another resource or node, or when it does not
 /// fit the disk.
-pub(super) fn read_image(disks: &OpenDisks, settings: &Settings) -> Result<DiskImage, DiskError> {
+pub(super) fn read_image(
+    disks: &OpenDisks,
+    settings: &Settings,
+    ends: &DiskEnds,
+) -> Result<DiskImage, DiskError> {
     let meta = &disks.meta;
-    let superblock = read_superblock(disks)?;
+    let FoundEnd { superblock, device_bytes, stale } = find_superblock(disks, ends)?;
     check_owner(disks, &superblock, settings)?;
+    let misfit = |cause| DiskError::Layout { path: meta.path.clone(), cause };
     let layout = match disks.placement {
-        Placement::Internal => Layout::internal(meta.size_bytes, superblock.log),
+        Placement::Internal => Layout::internal(device_bytes, superblock.log),
+        // What has grown since is taken on by a resize, not by a start.
         Placement::External => {
-            Layout::external(meta.size_bytes, disks.data.size_bytes, superblock.log)
+            Layout::external(meta.size_bytes, superblock.capacity_bytes, superblock.log)
         }
     };
-    let layout = layout
-        .map_err(|error| DiskError::Layout { path: meta.path.clone(), cause: error.to_string() })?;
+    let layout = layout.map_err(|error| misfit(error.to_string()))?;
     let used_bytes = superblock.capacity_bytes.max(superblock.device_bytes);
-    if used_bytes > layout.data_bytes {
-        let data_bytes = layout.data_bytes;
-        let cause = format!(
-            "they are for {used_bytes} bytes of data, and the disk has room for {data_bytes}; \
+    let room_bytes = match disks.placement {
+        Placement::Internal => layout.data_bytes,
+        Placement::External => disks.data.size_bytes,
+    };
+    if used_bytes > room_bytes {
+        return Err(misfit(format!(
+            "they are for {used_bytes} bytes of data, and the disk has room for {room_bytes}; \
              give it back its former size"
-        );
-        return Err(DiskError::Layout { path: meta.path.clone(), cause });
+        )));
+    }
+    if disks.placement == Placement::Internal
+        && let Err(error) = ends.keep_only(device_bytes)
+    {
+        tracing::warn!("where the disk ends could not be recorded: {error}; it cannot grow");
     }
     let page_bytes = PAGE_BYTES as u64;
     let length = |bytes: u64| usize::try_from(bytes).expect("invariant: metadata fit into memory");
@@ -45,21 +59,33 @@ pub(super) fn read_image(disks: &OpenDisks, settings: &Settings) -> Result<DiskI
         boot_id: boot_id(),
         logical_block_bytes: disks.data.logical_block_bytes,
         zeroes_cheaply: disks.data.zeroes_cheaply,
+        stale_superblocks: stale,
     })
 }
 
-fn read_superblock(disks: &OpenDisks) -> Result<Superblock, DiskError> {
+fn find_superblock(disks: &OpenDisks, ends: &DiskEnds) -> Result<FoundEnd, DiskError> {
     let meta = &disks.meta;
     let missing = |cause: String| DiskError::NoMetadata { path: meta.path.clone(), cause };
     if meta.size_bytes < 2 * PAGE_BYTES as u64 {
         return Err(missing(format!("it has only {} bytes", meta.size_bytes)));
     }
-    let offsets = Layout::superblock_offsets(disks.placement, meta.size_bytes);
-    let [first, second] = offsets.map(|offset| meta.read(offset, PAGE_BYTES));
+    let mut sizes = vec![meta.size_bytes];
+    if disks.placement == Placement::Internal {
+        let known = ends.known().into_iter();
+        sizes
+            .extend(known.filter(|bytes| (2 * PAGE_BYTES as u64..meta.size_bytes).contains(bytes)));
+    }
+    let found: Result<Vec<End>, DiskError> =
+        sizes.into_iter().map(|device_bytes| read_end(disks, device_bytes)).collect();
+    choose_end(&found?).map_err(|error| missing(error.to_string()))
+}
+
+fn read_end(disks: &OpenDisks, device_bytes: u64) -> Result<End, DiskError> {
+    let offsets = Layout::superblock_offsets(disks.placement, device_bytes);
+    let [first, second] = offsets.map(|offset| disks.meta.read(offset, PAGE_BYTES));
     const WHOLE: &str = "invariant: one page was read";
-    let first = first?.try_into().expect(WHOLE);
-    let second = second?.try_into().expect(WHOLE);
-    choose(&first, &second).map_err(|error| missing(error.to_string()))
+    let pages = [first?.try_into().expect(WHOLE), second?.try_into().expect(WHOLE)];
+    Ok(End { device_bytes, pages })
 }
 
 fn check_owner(

@@ -7,9 +7,11 @@ use metadata::units::ByteRange;
 use replicator::digest::Digested;
 use replicator::event::{Input, IoOutcome};
 use replicator::ids::{BufferId, IoId};
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Zeroes that are written at once where the disk cannot zero by itself, in bytes.
@@ -97,6 +99,11 @@ impl DataDisk {
             .allocate(Pool::Pages, ZEROES_BYTES)
             .expect("invariant: the plan has a buffer for zeroes");
         Self { fd, jobs: Vec::new(), idle: Vec::new(), waiting: VecDeque::new(), zeroes }
+    }
+
+    /// Size of the device or file now, in bytes.
+    pub(super) fn size_bytes(&self) -> io::Result<u64> {
+        Ok(rustix::fs::seek(&self.fd, SeekFrom::End(0))?)
     }
 
     /// Queues an I/O until [`DataDisk::kick`], so that the peer's frames are queued first.

@@ -7,8 +7,9 @@ use super::disk_source::{DiskSource, OpenedDisk};
 use super::handle::Handle;
 use super::metadata_writer::MetadataWriter;
 use crate::ring::Ring;
-use replicator::event::{DiskImage, Input};
+use replicator::event::{DiskImage, DiskSize, Input};
 use replicator::ids::IoId;
+use std::io;
 
 /// The place. Invariant: one disk at a time, a given up one included.
 #[derive(Debug)]
@@ -76,6 +77,26 @@ impl DiskSlot {
         self.is_leaving = true;
     }
 
+    /// The sizes now. Where the metadata may move to is recorded before anybody can move them
+    /// (rule D20).
+    ///
+    /// # Errors
+    /// Why the disk cannot grow.
+    pub(super) fn measure(&self) -> Result<DiskSize, String> {
+        let Some((data, metadata)) = &self.open else {
+            return Err("it is not open".to_owned());
+        };
+        let unknown = |error: io::Error| format!("it cannot be measured: {error}");
+        let size = DiskSize {
+            data_bytes: data.size_bytes().map_err(unknown)?,
+            meta_bytes: metadata.size_bytes().map_err(unknown)?,
+        };
+        self.source.remember_end(size.data_bytes).map_err(|error| {
+            format!("where it ends now could not be recorded: {error}; mend that first")
+        })?;
+        Ok(size)
+    }
+
     /// Queues an I/O.
     pub(super) fn start(&mut self, io: IoId, work: Work) {
         self.data_mut().start(io, work);
@@ -141,6 +162,7 @@ mod tests {
     use crate::dataplane::disk_io::ZEROES_BYTES;
     use crate::dataplane::handle::{Order, Orders, pair};
     use crate::demo::scratch_dir::ScratchDir;
+    use crate::disk_ends::DiskEnds;
     use crate::ring::arena::{Arena, Pool, Shelf};
     use metadata::LogGeometry;
     use replicator::ids::NodeIndex;
@@ -166,7 +188,8 @@ mod tests {
         create_md("r0", NodeIndex::First, &node, LogGeometry::default(), false).unwrap();
         let names = ["alice".to_owned(), "bob".to_owned()];
         let settings = Settings::new("r0".to_owned(), NodeIndex::First, names);
-        let source = DiskSource { data_path: disk, meta: MetaPlace::Internal, settings };
+        let ends = DiskEnds::at(dir.path().join("ends"));
+        let source = DiskSource { data_path: disk, meta: MetaPlace::Internal, ends, settings };
         let (handle, orders) = pair().unwrap();
         let shelf = Shelf { pool: Pool::Pages, bytes: ZEROES_BYTES, count: 2 };
         let ring = Ring::new(Arena::new(&[shelf]).unwrap()).unwrap();
@@ -240,6 +263,26 @@ mod tests {
         assert!(bench.slot.opened(&mut bench.ring, result).is_none());
         assert!(bench.closed());
         assert!(is_free(&path), "the lock stayed");
+    }
+
+    #[test]
+    fn a_disk_is_measured_as_it_is_now_and_found_again_where_its_metadata_are() {
+        let dir = ScratchDir::new("slot-grown");
+        let mut bench = bench(&dir);
+        assert!(bench.slot.measure().is_err(), "nothing is open");
+        let result = bench.open();
+        bench.slot.opened(&mut bench.ring, result);
+        let ends = DiskEnds::at(dir.path().join("ends"));
+        assert_eq!(ends.known(), [16 << 20]);
+        let file = std::fs::File::options().write(true).open(dir.path().join("disk")).unwrap();
+        file.set_len(24 << 20).unwrap();
+        let size = bench.slot.measure().unwrap();
+        assert_eq!((size.data_bytes, size.meta_bytes), (24 << 20, 24 << 20));
+        assert_eq!(ends.known(), [16 << 20, 24 << 20]);
+        bench.slot.leave();
+        assert!(bench.closed());
+        let result = bench.open();
+        assert!(result.is_ok(), "metadata at the old end: {result:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::disk::{self, DiskError, OpenDisks};
 use super::disk_image::read_image;
 use super::handle::{Handle, Order};
 use crate::daemon::MetaPlace;
+use crate::disk_ends::DiskEnds;
 use replicator::event::DiskImage;
 use replicator::settings::Settings;
 use std::io;
@@ -21,6 +22,8 @@ pub(super) struct OpenedDisk {
 pub(super) struct DiskSource {
     pub(super) data_path: PathBuf,
     pub(super) meta: MetaPlace,
+    /// Where it was known to end; counts with internal metadata only.
+    pub(super) ends: DiskEnds,
     /// Says whose its metadata must be.
     pub(super) settings: Settings,
 }
@@ -32,11 +35,23 @@ impl DiskSource {
     /// The first thing that is in the way; nothing is left open then.
     pub(super) fn open(&self) -> Result<OpenedDisk, DiskError> {
         let disks = disk::open_disks(&self.data_path, &self.meta)?;
-        let image = read_image(&disks, &self.settings)?;
+        let image = read_image(&disks, &self.settings, &self.ends)?;
         Ok(OpenedDisk { disks, image })
     }
 
-    /// The same on a thread of its own, since a bad disk may hold it for long; the result is an
+    /// The disk may end here from now on, as its metadata may move there (rule D20). External ones
+    /// stay where they are.
+    ///
+    /// # Errors
+    /// It could not be recorded; then the metadata must not move.
+    pub(super) fn remember_end(&self, disk_bytes: u64) -> io::Result<()> {
+        match self.meta {
+            MetaPlace::Internal => self.ends.add(disk_bytes),
+            MetaPlace::External(_) => Ok(()),
+        }
+    }
+
+    /// [`Self::open`] on a thread of its own, since a bad disk may hold it for long; the result is an
     /// order to the I/O thread.
     ///
     /// # Errors

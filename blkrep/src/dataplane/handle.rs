@@ -105,6 +105,7 @@ impl Handle {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
+            | Command::Resize { .. }
             | Command::Down => COMMAND_TIMEOUT_MS,
         };
         self.command_within(command, Duration::from_millis(timeout_ms)).await

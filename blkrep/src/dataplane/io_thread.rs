@@ -197,6 +197,7 @@ impl IoThread {
             | Input::DigestDone { .. }
             | Input::MetadataDone { .. }
             | Input::DiskOpenFailed { .. }
+            | Input::DiskMeasured(_)
             | Input::DiskClosed
             | Input::HandlerDone { .. }
             | Input::DialFailed { .. }
@@ -251,6 +252,7 @@ impl IoThread {
             Output::Answer { command, answer } => self.answer(command, answer),
             Output::Event(event) => log_event(&event),
             Output::OpenDisk => inputs.extend(disk.begin_opening()),
+            Output::MeasureDisk => inputs.push_back(Input::DiskMeasured(disk.measure())),
             Output::CloseDisk => disk.leave(),
             Output::RunHandler { id, handler } => {
                 // A control room that is gone runs nothing any more.

@@ -5,8 +5,10 @@ use crate::ring::arena::{Arena, Pool, Span};
 use crate::ring::{Operation, Ring};
 use replicator::event::{Input, IoOutcome};
 use replicator::ids::{BufferId, IoId};
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Most bytes of one write; longer ones are cut, which D13 allows: every page has its own checksum.
@@ -39,6 +41,11 @@ impl MetadataWriter {
             .allocate(Pool::Pages, CHUNK_BYTES)
             .expect("invariant: the plan has a buffer for metadata pages");
         Self { fd, buffer, queue: VecDeque::new(), is_writing: false }
+    }
+
+    /// Size of the device or file now, in bytes.
+    pub(super) fn size_bytes(&self) -> io::Result<u64> {
+        Ok(rustix::fs::seek(&self.fd, SeekFrom::End(0))?)
     }
 
     /// Queues a write.

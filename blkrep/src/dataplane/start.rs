@@ -76,6 +76,7 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     let source = DiskSource {
         data_path: plan.data_path.clone(),
         meta: plan.meta.clone(),
+        ends: plan.disk_ends.clone(),
         settings: settings.clone(),
     };
     let found = match source.open() {

@@ -54,12 +54,16 @@ impl Bench {
         file.write_all_at(bytes, offset).unwrap();
     }
 
+    fn ends(&self) -> DiskEnds {
+        DiskEnds::at(self.node.disk.with_extension("ends"))
+    }
+
     fn read(&self) -> Result<StoredMetadata, ReadMdError> {
-        read_metadata("r0", NodeIndex::Second, &self.node)
+        read_metadata("r0", NodeIndex::Second, &self.node, &self.ends())
     }
 
     fn superblock(&self) -> Result<Superblock, ReadMdError> {
-        read_superblock("r0", NodeIndex::Second, &self.node)
+        read_superblock("r0", NodeIndex::Second, &self.node, &self.ends())
     }
 
     /// One hot extent, two runs of set bits, new generations; copy 1 stays as it was.
@@ -153,9 +157,12 @@ fn a_disk_without_metadata_says_how_to_make_some() {
 #[test]
 fn the_disk_of_another_resource_or_node_is_refused() {
     let bench = Bench::new("read-md-foreign", false);
-    let error = read_superblock("r1", NodeIndex::Second, &bench.node).unwrap_err().to_string();
+    let error = read_superblock("r1", NodeIndex::Second, &bench.node, &bench.ends())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("of resource 'r0', node 1, not of resource 'r1', node 1"), "{error}");
-    let error = read_metadata("r0", NodeIndex::First, &bench.node).unwrap_err().to_string();
+    let error =
+        read_metadata("r0", NodeIndex::First, &bench.node, &bench.ends()).unwrap_err().to_string();
     assert!(error.contains("not of resource 'r0', node 0"), "{error}");
 }
 
@@ -191,4 +198,17 @@ fn what_is_missing_or_no_disk_is_named() {
     bench.node.disk.push("none");
     let error = bench.superblock().unwrap_err().to_string();
     assert!(error.contains("none does not exist; correct 'disk'"), "{error}");
+}
+
+#[test]
+fn f21_metadata_at_the_old_end_of_a_disk_that_has_grown_are_found_where_it_was_known_to_end() {
+    let bench = Bench::new("md-grown", false);
+    let wanted = bench.superblock().unwrap();
+    let file = OpenOptions::new().write(true).open(&bench.node.disk).unwrap();
+    file.set_len(2 * DISK_BYTES).unwrap();
+    let error = bench.superblock().unwrap_err().to_string();
+    assert!(error.contains("no metadata of blkrep on"), "{error}");
+    bench.ends().add(DISK_BYTES).unwrap();
+    assert_eq!(bench.superblock().unwrap(), wanted);
+    assert_eq!(bench.read().unwrap().layout, bench.layout);
 }

@@ -54,6 +54,7 @@ fn write_superblock(out: &mut impl Write, superblock: &Superblock) -> io::Result
         promotion_number,
         boot_id,
         device_bytes,
+        proposed_bytes,
         capacity_bytes,
         logical_block_bytes,
         log,
@@ -73,6 +74,7 @@ fn write_superblock(out: &mut impl Write, superblock: &Superblock) -> io::Result
     writeln!(out, "promotion-number: {promotion_number}")?;
     writeln!(out, "boot-id: {:032X}", u128::from_be_bytes(*boot_id))?;
     writeln!(out, "device-bytes: {device_bytes}")?;
+    writeln!(out, "proposed-bytes: {proposed_bytes}")?;
     writeln!(out, "capacity-bytes: {capacity_bytes}")?;
     writeln!(out, "logical-block-bytes: {logical_block_bytes}")?;
     writeln!(out, "log-slots: {}", log.slots())?;

@@ -79,7 +79,7 @@ mod tests {
         let mut new = sample();
         new.sequence += 1;
         new.generations.current = 0x77;
-        for cut in 1..280 {
+        for cut in 1..288 {
             let torn = |copy| {
                 let mut page = old.encode(copy);
                 page[..cut].copy_from_slice(&new.encode(copy)[..cut]);

@@ -13,6 +13,7 @@ pub(super) fn sample() -> Superblock {
         promotion_number: 0x4142_4344_4546_4748,
         boot_id: *b"0123456789abcdef",
         device_bytes: 0x5152_5354_5556_5758,
+        proposed_bytes: 0xb1b2_b3b4_b5b6_b7b8,
         capacity_bytes: 0x6162_6364_6566_6768,
         logical_block_bytes: 4096,
         log: LogGeometry::default(),

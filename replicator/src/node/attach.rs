@@ -68,6 +68,12 @@ impl Node {
             zeroes_cheaply: image.zeroes_cheaply,
             trusted,
         }));
+        for offsets in image.stale_superblocks {
+            // Inside of the agreed size there are data (D20).
+            if offsets[0] >= size_bytes {
+                self.void_superblocks(offsets, None);
+            }
+        }
         self.disk_changed(DiskState::Diskless, DiskState::Attaching, "the disk is open");
         self.attach_marks(image.boot_id, found.log_used);
     }

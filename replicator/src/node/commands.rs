@@ -25,6 +25,7 @@ impl Node {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
+            | Command::Resize { .. }
             | Command::Down
             | Command::Status => false,
         };
@@ -36,6 +37,11 @@ impl Node {
                 id,
                 Err(state("a change of role is under way; try again when it is over".into())),
             );
+            return;
+        }
+        if changes_role && self.resize.is_under_way() {
+            let text = "a resize is under way; try again when it is over".into();
+            self.answer(id, Err(state(text)));
             return;
         }
         let goes_on = match command {
@@ -51,7 +57,8 @@ impl Node {
             | Command::ResumeSync
             | Command::SuspendIo
             | Command::ResumeIo
-            | Command::NewCurrentUuid { .. } => true,
+            | Command::NewCurrentUuid { .. }
+            | Command::Resize { .. } => true,
         };
         if goes_on && self.leaving.is_some() {
             let text = "the resource is being taken down; run 'blkrep up' when it is".into();
@@ -78,6 +85,9 @@ impl Node {
             Command::Outdate => self.outdate(id),
             Command::SuspendIo => self.suspend_io(id),
             Command::ResumeIo => self.resume_io(id),
+            Command::Resize { size_bytes, assume_clean } => {
+                self.resize(id, size_bytes, assume_clean);
+            }
             Command::Down => self.leave(id),
             Command::Status => {
                 let answer = Answer::Status(Box::new(self.status(self.now)));
@@ -199,11 +209,11 @@ impl Node {
             (Message::Outdate, None) => self.outdate_received(),
             (Message::PromoteAsk, None) => self.promote_ask_received(),
             (Message::PromoteAnswer { refusal }, None) => self.promote_answer_received(refusal),
-            (message, payload) => self.out_of_turn(&message, payload),
+            (message, payload) => self.resize_received(message, payload),
         }
     }
 
-    fn out_of_turn(&mut self, message: &Message, payload: Option<Payload>) {
+    pub(super) fn out_of_turn(&mut self, message: &Message, payload: Option<Payload>) {
         if let Some(payload) = payload {
             self.wish(Output::Release(payload.buffer));
         }
@@ -229,6 +239,7 @@ impl Node {
             self.sync_stop();
             self.far_reads_lose_peer();
             self.peer_data_lost();
+            self.resize_gives_up("the peer's disk is gone");
             self.replication_changed(old, "the peer's disk is gone");
         }
         if !was_good && self.peer.disk() == DiskState::UpToDate {

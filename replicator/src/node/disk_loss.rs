@@ -108,6 +108,8 @@ impl Node {
             // The source of a resync runs pairs, too: one left open would be the last.
             self.pairs_lose_disk();
         }
+        self.resize_not_led();
+        self.resize_gives_up("the local disk failed");
         // A handshake may have waited for the generation; a connection for the attachment.
         self.send_data_when_settled();
         if matches!(self.peer.intent, Intent::Waiting) && self.leaving.is_none() {

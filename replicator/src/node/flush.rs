@@ -37,6 +37,7 @@ pub(super) enum Waiter {
     Degraded,
     /// The consent to be the source of `invalidate`.
     Consent,
+    Resize,
 }
 
 /// How far one of the two flushes is.
@@ -189,9 +190,10 @@ impl Node {
     fn must_not_answer_on_old_generation(&self, waiters: &[Waiter]) -> bool {
         let client = waiters.iter().any(|waiter| match waiter {
             Waiter::Client(_) => true,
-            Waiter::Demotion | Waiter::Degraded | Waiter::Consent => false,
+            Waiter::Demotion | Waiter::Degraded | Waiter::Consent | Waiter::Resize => false,
         });
-        client || self.replica.attached().is_some_and(|disk| disk.bitmap.count() > 0)
+        let led = waiters.iter().all(|waiter| matches!(waiter, Waiter::Resize));
+        client || !led && self.replica.attached().is_some_and(|disk| disk.bitmap.count() > 0)
     }
 
     pub(super) fn pair_local_done(&mut self, number: u64, outcome: IoOutcome) {
@@ -274,12 +276,14 @@ impl Node {
                 Waiter::Demotion => self.demote_flushed(),
                 Waiter::Degraded => self.degraded_flushed(),
                 Waiter::Consent => self.consent_flushed(),
+                Waiter::Resize => self.resize_flushed(),
             }
         }
         self.flushes_resume();
         self.log_pump();
         self.demote_when_quiet();
         self.detach_when_quiet();
+        self.resize_when_drained();
         self.sync_source_idle();
     }
 
@@ -351,6 +355,7 @@ impl Node {
                 Waiter::Demotion => self.demote_failed("the local disk failed"),
                 Waiter::Degraded => self.degraded_flushed(),
                 Waiter::Consent => {}
+                Waiter::Resize => self.resize_gives_up("the local disk failed"),
             }
         }
     }
@@ -363,6 +368,7 @@ impl Node {
                 // There is no peer any more whose cache could matter.
                 Waiter::Degraded => self.degraded_flushed(),
                 Waiter::Consent => {}
+                Waiter::Resize => self.resize_gives_up("there are no good data any more"),
             }
         }
         self.flushes_resume();

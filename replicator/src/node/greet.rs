@@ -8,8 +8,8 @@ use crate::ids::LinkId;
 use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
 use crate::message::{Parameters, RefusalCode, RefusalMessage};
 use crate::settings::SplitBrainPolicies;
+use crate::size::{KnownSize, settle};
 use crate::split_brain::first_difference;
-use metadata::units::device_blocks;
 
 /// The one replication protocol there is: acknowledged when it is on both disks.
 const PROTOCOL_C: u8 = b'C';
@@ -125,6 +125,7 @@ impl Node {
             window: self.settings.window,
             capacity_bytes: known.map_or(0, |disk| disk.superblock.capacity_bytes),
             agreed_bytes: known.map_or(0, |disk| disk.superblock.device_bytes),
+            proposed_bytes: known.map_or(0, |disk| disk.superblock.proposed_bytes),
             logical_block_bytes: known.map_or(0, |disk| disk.logical_block_bytes),
             zeroes_cheaply: known.is_some_and(|disk| disk.zeroes_cheaply),
             split_brain: self.settings.split_brain,
@@ -174,24 +175,28 @@ impl Node {
         })
     }
 
-    /// Differing sizes at the first connect agree on the smaller; a later smaller disk is refused.
+    /// Differing sizes at the first connect agree on the smaller; a later smaller disk is refused. A
+    /// resize that broke off is decided here (D20).
     fn agree_on_size(&mut self, theirs: &Parameters) -> Result<(), RefusalMessage> {
         let Some(disk) = self.replica.attached() else { return Ok(()) };
         let (mine, peer) = (self.settings.my_name(), self.settings.peer_name());
-        let (capacity, agreed) = (disk.superblock.capacity_bytes, disk.superblock.device_bytes);
-        let known = agreed.max(theirs.agreed_bytes);
+        let capacity = disk.superblock.capacity_bytes;
+        let (ours, known) = (
+            self.known_size(),
+            KnownSize { agreed: theirs.agreed_bytes, proposed: theirs.proposed_bytes },
+        );
         let refuse = |text: String| Err(RefusalMessage { code: RefusalCode::Size, text });
-        if agreed != 0 && theirs.agreed_bytes != 0 && agreed != theirs.agreed_bytes {
+        let Some(settled) = settle(ours, known) else {
             return refuse(format!(
-                "{mine} knows a device of {agreed} bytes and {peer} one of {}; run 'blkrep create-md' on \
+                "{mine} knows a device of {} bytes and {peer} one of {}; run 'blkrep create-md' on \
                  the node whose data are to be replaced",
-                theirs.agreed_bytes
+                ours.agreed, known.agreed
             ));
-        }
+        };
         for (name, has) in [(mine, capacity), (peer, theirs.capacity_bytes)] {
-            if known != 0 && has != 0 && has < known {
+            if settled != 0 && has != 0 && has < settled {
                 return refuse(format!(
-                    "the disk of {name} has room for {has} bytes, but the device has {known}; give it a \
+                    "the disk of {name} has room for {has} bytes, but the device has {settled}; give it a \
                      larger disk"
                 ));
             }
@@ -211,19 +216,8 @@ impl Node {
         if theirs.capacity_bytes == 0 {
             return Ok(());
         }
-        let size = if known != 0 { known } else { capacity.min(theirs.capacity_bytes) };
-        if size != agreed || blocks != disk.superblock.logical_block_bytes {
-            if let Some(disk) = self.replica.writable() {
-                disk.bitmap.resize(device_blocks(size));
-            }
-            self.persist_superblock(
-                |superblock| {
-                    superblock.device_bytes = size;
-                    superblock.logical_block_bytes = blocks;
-                },
-                None,
-            );
-        }
+        let size = if settled != 0 { settled } else { capacity.min(theirs.capacity_bytes) };
+        self.take_size(size, blocks, known);
         Ok(())
     }
 

@@ -332,6 +332,8 @@ impl Node {
     }
 
     fn after_session(&mut self) {
+        self.resize_not_led();
+        self.resize_gives_up("the connection was lost");
         self.timers.stop(Timer::Alive);
         self.stall_is_over();
         self.redial_soon();

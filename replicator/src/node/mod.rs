@@ -35,6 +35,9 @@ mod progress;
 mod promote;
 mod read;
 mod replica;
+mod resize;
+mod resize_disk;
+mod resize_peer;
 mod resume;
 mod route;
 mod sessions;
@@ -77,6 +80,7 @@ use pieces::Pieces;
 use promote::RoleChange;
 use read::ClientRead;
 use replica::Replica;
+use resize::Resize;
 use resume::Resume;
 use route::Purpose;
 use sole_copy::SoleCopy;
@@ -149,6 +153,7 @@ pub struct Node {
     bits_uncovered: bool,
     pieces: Pieces,
     sync_buffers: Vec<crate::ids::BufferId>,
+    resize: Resize,
     handlers: Handlers,
     suspension: Suspension,
     fencing: Fencing,
@@ -207,6 +212,7 @@ impl Node {
             bits_uncovered: false,
             pieces: Pieces::default(),
             sync_buffers: Vec::new(),
+            resize: Resize::default(),
             handlers: Handlers::default(),
             suspension: Suspension::default(),
             fencing: Fencing::default(),
@@ -253,6 +259,7 @@ impl Node {
         match input {
             Input::DiskOpened(image) => self.attach(*image),
             Input::DiskOpenFailed { reason } => self.disk_open_failed(&reason),
+            Input::DiskMeasured(measured) => self.disk_measured(measured),
             Input::DiskClosed => self.disk_closed(),
             Input::HandlerDone { id, exit } => self.handler_done(id, exit),
             Input::SyncBuffer(buffer) => {
@@ -309,6 +316,7 @@ impl Node {
             Timer::Disk => self.disk_overdue(),
             Timer::Stall => self.stall_unanswered(),
             Timer::Watch => {}
+            Timer::Resize => self.resize_overdue(),
         }
     }
 

@@ -133,6 +133,8 @@ pub(super) struct Plan {
 /// A finished handshake.
 #[derive(Debug)]
 pub(super) struct Connected {
+    /// What was learnt in it.
+    pub(super) with: With,
     pub(super) window: Window,
     pub(super) role: Role,
     pub(super) disk: DiskState,

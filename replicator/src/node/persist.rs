@@ -62,6 +62,12 @@ pub(super) enum Then {
     Outdated,
     /// The own disk is Outdated, and the connection may end in order.
     PartingOutdated(LinkId),
+    /// The first step of the resize of that number (D20).
+    ResizePrepared { attempt: u64 },
+    /// The second step, on the Primary.
+    ResizeCommitted { attempt: u64 },
+    /// The second step, on the Secondary.
+    ResizeLed(LinkId),
     /// The bitmap and the mark of a clean detach.
     Left,
 }
@@ -214,6 +220,9 @@ impl Node {
                 Then::Fenced => self.fenced_durable(),
                 Then::Outdated => self.outdated_durable(),
                 Then::PartingOutdated(link) => self.parting_outdated_durable(link),
+                Then::ResizePrepared { attempt } => self.resize_metadata_durable(attempt),
+                Then::ResizeCommitted { attempt } => self.resize_committed_here(attempt),
+                Then::ResizeLed(link) => self.resize_led_durable(link),
                 Then::Left => self.left(),
             }
         }

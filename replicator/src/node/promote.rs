@@ -292,6 +292,10 @@ impl Node {
                 if superblock.device_bytes == 0 {
                     superblock.device_bytes = superblock.capacity_bytes;
                 }
+                if superblock.proposed_bytes == superblock.device_bytes {
+                    // D20: from here on data may be written above the size that the peer knows.
+                    superblock.proposed_bytes = 0;
+                }
                 // G2: a promotion without the peer's data begins a generation, `--force` always
                 // does.
                 let must_rotate =

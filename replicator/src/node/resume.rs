@@ -143,6 +143,7 @@ impl Node {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
+            | Command::Resize { .. }
             | Command::Status => false,
         }
     }

@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     SyncDigest { link: LinkId, number: u64, buffer: BufferId },
     /// The target's write of what came, by the request's number.
     SyncWrite { link: LinkId, number: u64, buffer: BufferId },
+    /// Zeroing the new part of the device up to `end`, for the resize of that number.
+    ResizeZero { attempt: u64, end: u64 },
     /// A flush before something else may go on.
     FlushThen(AfterFlush),
     /// A metadata write.
@@ -64,6 +66,11 @@ pub(super) enum AfterFlush {
     Detach,
     /// `new-current-uuid`.
     ByHand,
+    /// The first step of the resize of that number: the new part is zeroed (D20).
+    ResizeZeroed {
+        /// Which.
+        attempt: u64,
+    },
     /// The clean detach.
     Leave,
 }
@@ -91,6 +98,7 @@ impl Node {
                 self.sync_write_done(link, number, buffer, outcome);
             }
             Purpose::SyncDigest { .. } => unreachable!("invariant: a digest ends as such"),
+            Purpose::ResizeZero { attempt, end } => self.resize_zero_done(attempt, end, outcome),
             Purpose::FlushThen(after) => self.flush_then_done(after, outcome),
             Purpose::Metadata(_) => unreachable!("invariant: metadata writes end as such"),
         }
@@ -131,6 +139,7 @@ impl Node {
             AfterFlush::SoleCopy => self.sole_flushed(),
             AfterFlush::Detach => self.detach_flushed(),
             AfterFlush::ByHand => self.by_hand_flushed(),
+            AfterFlush::ResizeZeroed { attempt } => self.resize_zeroed(attempt),
             AfterFlush::Leave => self.leave_flushed(),
         }
     }

@@ -287,6 +287,7 @@ impl Node {
         let Some(data) = with.data else { return };
         session.stage = Stage::Connected(Connected {
             window: Window::new(with.parameters.window),
+            with: with.clone(),
             role: data.role,
             disk: disk.unwrap_or(data.disk),
             zeroes_cheaply: with.parameters.zeroes_cheaply,

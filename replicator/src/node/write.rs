@@ -124,6 +124,10 @@ impl Node {
     pub(super) fn request(&mut self, request: RequestId, op: ClientOp) {
         let Some(op) = self.hold_request(request, op) else { return };
         self.sync_sees_application();
+        if self.resize.holds() && !matches!(op, ClientOp::Read { .. }) {
+            self.resize.hold(request, op);
+            return;
+        }
         match op {
             ClientOp::Read { range, buffer } => self.client_read(request, range, buffer),
             ClientOp::Write { range, payload, fua } => {
@@ -400,6 +404,7 @@ impl Node {
         self.give_range_back(write.range);
         self.demote_when_quiet();
         self.detach_when_quiet();
+        self.resize_when_drained();
     }
 
     pub(super) fn give_range_back(&mut self, range: ByteRange) {

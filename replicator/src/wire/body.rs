@@ -25,6 +25,12 @@ pub(super) const SYNC_COMPARE_BYTES: usize = SYNC_REQUEST_BYTES + DIGEST_BYTES;
 pub(super) const SYNC_DATA_BYTES: usize = 8 + RANGE_BYTES + 2;
 /// Longest `PromoteAnswer` or `SyncAsk` body: refused, and a text of full length.
 pub(super) const PROMOTE_ANSWER_BYTES_MAX: usize = 2 + TEXT_BYTES_MAX;
+/// Shortest `ResizeRoom` body: bytes, and no refusal.
+pub(super) const RESIZE_ROOM_BYTES_MIN: usize = 8 + 1;
+/// Longest `ResizeRoom` body: bytes, refused, and a text of full length.
+pub(super) const RESIZE_ROOM_BYTES_MAX: usize = RESIZE_ROOM_BYTES_MIN + 1 + TEXT_BYTES_MAX;
+/// Exact length of a `ResizePrepare` body: size, zeroed.
+pub(super) const RESIZE_PREPARE_BYTES: usize = 8 + 1;
 /// Bytes of a generation tuple: current, bitmap, two of history.
 pub(super) const GENERATIONS_BYTES: usize = 4 * 8;
 /// Bytes of a range: start and length.
@@ -97,6 +103,18 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::SyncConfirm => Message::SyncConfirm,
         Kind::Ping => Message::Ping { number: r.u64()? },
         Kind::Pong => Message::Pong { number: r.u64()? },
+        Kind::ResizeAsk => Message::ResizeAsk,
+        Kind::ResizeRoom => Message::ResizeRoom {
+            room_bytes: r.u64()?,
+            refusal: if r.flag()? { Some(r.text()?) } else { None },
+        },
+        Kind::ResizePrepare => {
+            Message::ResizePrepare { size_bytes: r.u64()?, assume_clean: r.flag()? }
+        }
+        Kind::ResizePrepared => Message::ResizePrepared,
+        Kind::ResizeCommit => Message::ResizeCommit,
+        Kind::ResizeCommitted => Message::ResizeCommitted,
+        Kind::ResizeEnd => Message::ResizeEnd { done: r.flag()? },
         Kind::Bye => Message::Bye,
         Kind::Outdate => Message::Outdate,
         Kind::OutOfSync => Message::OutOfSync { blocks: r.blocks()? },
@@ -195,6 +213,18 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
             w.u64(blocks.first);
             w.u64(blocks.count);
         }
+        Message::ResizeRoom { room_bytes, refusal } => {
+            w.u64(*room_bytes);
+            w.flag(refusal.is_some());
+            if let Some(text) = refusal {
+                w.explanation(text);
+            }
+        }
+        Message::ResizePrepare { size_bytes, assume_clean } => {
+            w.u64(*size_bytes);
+            w.flag(*assume_clean);
+        }
+        Message::ResizeEnd { done } => w.flag(*done),
         Message::SyncGrant { generations } => put_generations(*generations, w),
         Message::Durable { sequences } => handshake::put_sequences(*sequences, w),
         Message::SyncStarted
@@ -206,6 +236,10 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         | Message::SyncNotYet
         | Message::SyncConfirm
         | Message::Outdate
+        | Message::ResizeAsk
+        | Message::ResizePrepared
+        | Message::ResizeCommit
+        | Message::ResizeCommitted
         | Message::Bye => {}
     }
 }

@@ -14,7 +14,7 @@ pub(super) const HELLO_BYTES_MIN: usize = 2 + 2 + 1 + 1 + NONCE_BYTES + 2;
 pub(super) const HELLO_BYTES_MAX: usize = 1024;
 const _: () = assert!(HELLO_BYTES_MIN + 2 * TEXT_BYTES_MAX <= HELLO_BYTES_MAX);
 /// Exact length of `Parameters`, in bytes.
-pub(super) const PARAMETERS_BYTES: usize = 1 + 1 + 4 + 4 * 4 + 8 + 8 + 5;
+pub(super) const PARAMETERS_BYTES: usize = 1 + 1 + 4 + 4 * 4 + 8 + 8 + 8 + 5;
 /// Exact length of `Data`, in bytes.
 pub(super) const DATA_BYTES: usize = super::body::GENERATIONS_BYTES + 8 + 8 + 6 + 10 * 8;
 /// Shortest `Refuse`, in bytes: the code and an empty text.
@@ -60,6 +60,7 @@ pub(super) fn parameters(r: &mut BodyReader<'_>) -> Result<Parameters, WireError
         window: PeerWindow { frames: [r.u32()?, r.u32()?, r.u32()?], bare: r.u32()? },
         capacity_bytes: r.u64()?,
         agreed_bytes: r.u64()?,
+        proposed_bytes: r.u64()?,
         split_brain: policies::get(r)?,
     })
 }
@@ -74,6 +75,7 @@ pub(super) fn put_parameters(parameters: &Parameters, w: &mut BodyWriter<'_>) {
     w.u32(parameters.window.bare);
     w.u64(parameters.capacity_bytes);
     w.u64(parameters.agreed_bytes);
+    w.u64(parameters.proposed_bytes);
     policies::put(parameters.split_brain, w);
 }
 

@@ -121,6 +121,13 @@ kinds! {
     NewGenerationDone = 49, body 0, 0, data 0;
     Durable = 48, body 16, 16, data 0;
     Outdate = 52, body 0, 0, data 0;
+    ResizeAsk = 53, body 0, 0, data 0;
+    ResizeRoom = 54, body body::RESIZE_ROOM_BYTES_MIN, body::RESIZE_ROOM_BYTES_MAX, data 0;
+    ResizePrepare = 55, body body::RESIZE_PREPARE_BYTES, body::RESIZE_PREPARE_BYTES, data 0;
+    ResizePrepared = 56, body 0, 0, data 0;
+    ResizeCommit = 57, body 0, 0, data 0;
+    ResizeCommitted = 58, body 0, 0, data 0;
+    ResizeEnd = 59, body 1, 1, data 0;
 }
 
 impl Kind {

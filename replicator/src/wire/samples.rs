@@ -43,6 +43,7 @@ fn parameters_sample() -> Parameters {
         window: PeerWindow { frames: [64, 32, 16], bare: 8 },
         capacity_bytes: 0x1122_3344_5566_7788,
         agreed_bytes: 0x99aa_bbcc_ddee_ff00,
+        proposed_bytes: 0x0f1e_2d3c_4b5a_6978,
         logical_block_bytes: 4096,
         zeroes_cheaply: true,
         split_brain: SplitBrainPolicies {
@@ -169,6 +170,18 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
         Kind::SyncConfirm => vec![Message::SyncConfirm],
         Kind::Ping => vec![Message::Ping { number }],
         Kind::Pong => vec![Message::Pong { number }],
+        Kind::ResizeAsk => vec![Message::ResizeAsk],
+        Kind::ResizeRoom => vec![
+            Message::ResizeRoom { room_bytes: number, refusal: None },
+            Message::ResizeRoom { room_bytes: 0, refusal: Some("no room".to_owned()) },
+        ],
+        Kind::ResizePrepare => {
+            vec![Message::ResizePrepare { size_bytes: number, assume_clean: true }]
+        }
+        Kind::ResizePrepared => vec![Message::ResizePrepared],
+        Kind::ResizeCommit => vec![Message::ResizeCommit],
+        Kind::ResizeCommitted => vec![Message::ResizeCommitted],
+        Kind::ResizeEnd => vec![Message::ResizeEnd { done: true }],
         Kind::Bye => vec![Message::Bye],
         Kind::Outdate => vec![Message::Outdate],
         Kind::OutOfSync => {

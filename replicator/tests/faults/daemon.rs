@@ -55,5 +55,6 @@ pub(crate) fn new_disk(index: usize, device_bytes: u64) -> DiskImage {
         boot_id: [1; 16],
         logical_block_bytes: 512,
         zeroes_cheaply: true,
+        stale_superblocks: Vec::new(),
     }
 }

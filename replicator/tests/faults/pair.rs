@@ -402,6 +402,10 @@ impl Pair {
             Output::Event(event) => host.events.push(event),
             Output::CloseDisk => host.disk_closed = true,
             Output::CopyInto { .. } | Output::OpenDisk | Output::RunHandler { .. } => {}
+            Output::MeasureDisk => {
+                let reason = Err("not measured here".to_owned());
+                self.feed(index, Input::DiskMeasured(reason));
+            }
             Output::Stop => host.stopped = true,
         }
     }

@@ -157,7 +157,9 @@ impl World {
             return;
         }
         self.coverage.count("replicas compared");
-        let [first, second] = self.hosts.each_ref().map(|host| host.data.current());
+        self.check_sizes();
+        let limit = self.size_bytes(0).map_or(0, |bytes| self.sectors_within(bytes));
+        let [first, second] = self.hosts.each_ref().map(|host| &host.data.current()[..limit]);
         let differs = first.iter().zip(second).position(|(one, other)| one != other);
         if let Some(sector) = differs {
             let why = format!(

@@ -86,16 +86,16 @@ impl World {
 
     fn client_issues_any(&mut self, host: usize) {
         let longest = if self.random.chance(10) { 300 } else { 24 };
-        let sectors = self.profile.geometry.draw(&mut self.random, longest);
+        let sectors = self.draw_sectors(host, longest);
         let fua = self.random.chance(10);
         match self.random.below(20) {
             0..=10 => self.client_writes(host, sectors, fua),
             11 => {
-                let sectors = self.wider(sectors);
+                let sectors = self.wider(host, sectors);
                 self.client_zeroes(host, sectors, fua);
             }
             12 => {
-                let sectors = self.wider(sectors);
+                let sectors = self.wider(host, sectors);
                 self.client_trims(host, sectors, fua);
             }
             13..=17 => self.client_reads(host, sectors),
@@ -104,9 +104,10 @@ impl World {
     }
 
     /// Sometimes some extents more: a request without payload may be long.
-    fn wider(&mut self, sectors: Range<usize>) -> Range<usize> {
+    fn wider(&mut self, host: usize, sectors: Range<usize>) -> Range<usize> {
+        let limit = self.hosts[host].export_sectors.unwrap_or(0);
         let geometry = &self.profile.geometry;
-        let longer = sectors.start..(sectors.end + 90).min(geometry.sectors());
+        let longer = sectors.start..(sectors.end + 90).min(limit);
         let fits = geometry.bytes_of(&longer).bytes() <= ZERO_PIECE_BYTES_MAX;
         if geometry.is_wide() && fits && self.random.chance(20) { longer } else { sectors }
     }

@@ -20,6 +20,7 @@ pub(crate) struct Cover {
     blocks: Vec<bool>,
     generations: Generations,
     owner: PageIdentity,
+    /// As agreed or, before, as far as the disk has room.
     device_bytes: u64,
 }
 
@@ -30,7 +31,7 @@ impl Cover {
             blocks,
             generations: superblock.generations,
             owner: superblock.identity(),
-            device_bytes: superblock.device_bytes,
+            device_bytes: device_bytes(superblock),
         }
     }
 
@@ -38,11 +39,18 @@ impl Cover {
     /// eyes.
     pub(crate) fn follows(&mut self, superblock: &Superblock) -> bool {
         self.generations = superblock.generations;
-        self.owner == superblock.identity() && self.device_bytes == superblock.device_bytes
+        self.owner == superblock.identity() && self.device_bytes == device_bytes(superblock)
     }
 
     fn covers(&self, device_sector: u64) -> bool {
         self.blocks.get((device_sector / BLOCK_SECTORS) as usize).copied().unwrap_or(false)
+    }
+}
+
+const fn device_bytes(superblock: &Superblock) -> u64 {
+    match superblock.device_bytes {
+        0 => superblock.capacity_bytes,
+        agreed => agreed,
     }
 }
 
@@ -71,6 +79,9 @@ impl World {
         if !are_related(&first.generations, &second.generations) {
             return;
         }
+        // What lies above both sizes is not a part of the device (D20).
+        let limit = self.sectors_within(first.device_bytes.max(second.device_bytes));
+        let sectors = sectors.start..sectors.end.min(limit);
         let [one, other] = self.hosts.each_ref().map(|host| &host.data);
         let bare = sectors.into_iter().find(|sector| {
             let seen = [

@@ -121,7 +121,7 @@ impl World {
     }
 
     pub(crate) fn disk_is_open(&mut self, host: usize, incarnation: u64) {
-        let this = &self.hosts[host];
+        let this = &mut self.hosts[host];
         if !this.runs(incarnation) {
             return;
         }

@@ -25,6 +25,8 @@ pub(crate) struct Host {
     pub(crate) metadata: MetadataDisk,
     pub(crate) buffers: Buffers,
     pub(crate) client: Client,
+    /// Real sectors of the device that clients are let in to; none: they are not.
+    pub(crate) export_sectors: Option<usize>,
     /// When the engine's timer is due, as far as it is planned.
     pub(crate) timer_at_us: Option<u64>,
     /// A start of the daemon is planned.
@@ -75,6 +77,7 @@ impl Host {
             metadata,
             buffers: Buffers::default(),
             client: Client::default(),
+            export_sectors: None,
             timer_at_us: None,
             starting: false,
             must_create: false,

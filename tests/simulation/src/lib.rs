@@ -5,7 +5,7 @@
 //! | to read about | open |
 //! |---|---|
 //! | the clock and the queue of happenings | `world`, `run` |
-//! | what breaks | `geometry`, `disk`, `metadata_disk`, `network`, `operator`, `profile` |
+//! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile` |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
 //! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios` |
 
@@ -23,6 +23,7 @@ mod fencing_scenarios;
 mod generation_list;
 mod generation_scenarios;
 mod geometry;
+mod growth;
 mod handlers;
 mod host;
 mod ledger;
@@ -32,6 +33,7 @@ mod network;
 mod operator;
 mod profile;
 mod random;
+mod resize_scenarios;
 mod restored_scenarios;
 mod resync_scenarios;
 mod rule_scenarios;

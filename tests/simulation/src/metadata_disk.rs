@@ -6,12 +6,15 @@ use crate::disk::SECTOR_BYTES;
 use crate::random::Random;
 use metadata::activity_log::{self, Replay, replay};
 use metadata::bitmap::{Bitmap, page_count_for};
-use metadata::layout::{Layout, LogGeometry};
-use metadata::superblock::{ChooseError, Creation, ResourceName, Superblock, choose};
-use metadata::units::{EXTENT_BLOCKS, PAGE_BYTES, device_blocks};
-use replicator::event::DiskImage;
+use metadata::layout::{Layout, LogGeometry, Placement};
+use metadata::page::Page;
+use metadata::superblock::{
+    ChooseError, Creation, End, FoundEnd, ResourceName, Superblock, choose_end,
+};
+use metadata::units::{ByteRange, EXTENT_BLOCKS, PAGE_BYTES, device_blocks};
+use replicator::event::{DiskImage, DiskSize};
 use replicator::ids::IoId;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// Name of the simulated resource.
@@ -20,32 +23,52 @@ const META_BYTES: u64 = 1 << 20;
 /// A sector that was being written when the power went holds garbage in so many cases, if the disk
 /// is of that kind; and so many are.
 const SHORN_PERCENT: u64 = 25;
+const PAGE: u64 = PAGE_BYTES as u64;
 
 #[derive(Debug, Clone)]
 pub(crate) struct MetadataWrite {
     pub(crate) io: IoId,
     pub(crate) incarnation: u64,
-    offset: usize,
+    offset: u64,
     pages: Vec<u8>,
 }
 
 /// The device and the queue before it. Only the front of the queue is under way.
 #[derive(Debug, Clone)]
 pub(crate) struct MetadataDisk {
-    bytes: Vec<u8>,
-    layout: Layout,
+    pages: BTreeMap<u64, Box<Page>>,
+    placement: Placement,
+    /// Size of the device that holds them now.
+    device_bytes: u64,
+    /// Size of the data device now.
+    data_bytes: u64,
+    /// Where the device was known to end, as the daemon has it on its system disk.
+    known_ends: Vec<u64>,
+    /// Known ends are looked at by a start.
+    pub(crate) searches_known_ends: bool,
+    /// Writes that have ended.
+    pub(crate) completed: u64,
     queue: VecDeque<MetadataWrite>,
     /// What is out of sync as far as the bytes say; read again when they have changed.
     cover: Option<Cover>,
 }
 
 impl MetadataDisk {
-    /// A device with fresh metadata, as `create-md` leaves it.
-    pub(crate) fn created(node_id: u8, data_bytes: u64, instance_id: u64) -> Self {
+    /// A device with fresh metadata, as `create-md` leaves it, for at most `data_bytes` of data.
+    pub(crate) fn created(
+        node_id: u8,
+        placement: Placement,
+        data_bytes: u64,
+        instance_id: u64,
+    ) -> Self {
         let log = LogGeometry::new(metadata::layout::LOG_SLOTS_MIN)
             .expect("invariant: the least log is legal");
-        let layout = Layout::external(META_BYTES, data_bytes, log)
-            .expect("invariant: the simulated disk has room for its metadata");
+        let device_bytes = device_for(placement, data_bytes);
+        let layout = match placement {
+            Placement::Internal => Layout::internal(device_bytes, log),
+            Placement::External => Layout::external(META_BYTES, data_bytes, log),
+        };
+        let layout = layout.expect("invariant: the simulated disk has room for its metadata");
         let name = ResourceName::new(RESOURCE).expect("invariant: the name is legal");
         let superblock = Superblock::new_created(Creation {
             resource_name: name,
@@ -56,8 +79,13 @@ impl MetadataDisk {
             log,
         });
         let mut disk = Self {
-            bytes: vec![0; META_BYTES as usize],
-            layout,
+            pages: BTreeMap::new(),
+            placement,
+            device_bytes,
+            data_bytes,
+            known_ends: vec![device_bytes],
+            searches_known_ends: true,
+            completed: 0,
             queue: VecDeque::new(),
             cover: None,
         };
@@ -67,8 +95,7 @@ impl MetadataDisk {
         }
         let identity = superblock.identity();
         for (sequence, page) in activity_log::format(1, &identity, log) {
-            let index = log.ring_index(sequence);
-            disk.put(layout.ring_offset + index * PAGE_BYTES as u64, &page[..]);
+            disk.put(layout.ring_page_offset(sequence), &page[..]);
         }
         let mut bitmap = Bitmap::new(device_blocks(layout.data_bytes));
         for page in 0..layout.bitmap_pages {
@@ -78,10 +105,59 @@ impl MetadataDisk {
         disk
     }
 
+    /// The data device has room for so many bytes of data from now on, if that is more.
+    pub(crate) fn grow(&mut self, data_bytes: u64) {
+        if data_bytes > self.data_bytes {
+            self.cover = None;
+            self.data_bytes = data_bytes;
+            self.device_bytes = device_for(self.placement, data_bytes);
+        }
+    }
+
+    /// Room for data on the data device.
+    pub(crate) const fn data_bytes(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// The daemon measures the devices, and remembers where they end.
+    pub(crate) fn measure(&mut self) -> DiskSize {
+        if self.placement == Placement::Internal && !self.known_ends.contains(&self.device_bytes) {
+            self.known_ends.push(self.device_bytes);
+        }
+        let data_bytes = match self.placement {
+            Placement::Internal => self.device_bytes,
+            Placement::External => self.data_bytes,
+        };
+        DiskSize { data_bytes, meta_bytes: self.device_bytes }
+    }
+
+    /// Data are written there: what lies there of old metadata is gone.
+    pub(crate) fn overwrite(&mut self, range: ByteRange) {
+        if self.placement == Placement::Internal {
+            let first = range.start() / PAGE;
+            let pages: Vec<u64> =
+                self.pages.range(first * PAGE..range.end()).map(|(offset, _)| *offset).collect();
+            for offset in pages {
+                self.cover = None;
+                self.pages.insert(offset, Box::new([0xda; PAGE_BYTES]));
+            }
+        }
+    }
+
     fn put(&mut self, offset: u64, bytes: &[u8]) {
         self.cover = None;
-        let offset = offset as usize;
-        self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+        for (ahead, page) in (0..).zip(bytes.as_chunks::<PAGE_BYTES>().0) {
+            self.pages.insert(offset + ahead * PAGE, Box::new(*page));
+        }
+    }
+
+    fn get(&self, offset: u64, bytes: u64) -> Vec<u8> {
+        let pages = (offset..offset + bytes).step_by(PAGE_BYTES);
+        pages.flat_map(|offset| *self.page(offset)).collect()
+    }
+
+    fn page(&self, offset: u64) -> Box<Page> {
+        self.pages.get(&offset).cloned().unwrap_or_else(|| Box::new([0; PAGE_BYTES]))
     }
 
     /// What is on it now, with nothing under way.
@@ -91,15 +167,18 @@ impl MetadataDisk {
 
     /// Bits of one copy of the superblock flip.
     pub(crate) fn rot_superblock_copy(&mut self, copy: usize) {
-        let offset = self.layout.superblock_offsets[copy] as usize;
-        self.bytes[offset + 100] ^= 0xff;
+        let offset = Layout::superblock_offsets(self.placement, self.device_bytes)[copy];
+        let mut page = self.page(offset);
+        page[100] ^= 0xff;
+        self.pages.insert(offset, page);
     }
 
     /// All pages of the bitmap become those of another moment.
     pub(crate) fn take_bitmap_of(&mut self, other: &Self) {
-        let first = self.layout.bitmap_offset as usize;
-        let end = first + self.layout.bitmap_pages as usize * PAGE_BYTES;
-        self.bytes[first..end].copy_from_slice(&other.bytes[first..end]);
+        const WHOLE: &str = "invariant: both moments have usable metadata";
+        let layout = self.layout(&self.find().expect(WHOLE));
+        let pages = other.get(layout.bitmap_offset, layout.bitmap_pages * PAGE);
+        self.put(layout.bitmap_offset, &pages);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -114,22 +193,22 @@ impl MetadataDisk {
         offset_bytes: u64,
         pages: Vec<u8>,
     ) -> bool {
-        let offset = offset_bytes as usize;
-        self.queue.push_back(MetadataWrite { io, incarnation, offset, pages });
+        self.queue.push_back(MetadataWrite { io, incarnation, offset: offset_bytes, pages });
         self.queue.len() == 1
     }
 
     /// Ends the write under way. The second value: another one is under way now.
     pub(crate) fn complete(&mut self) -> Option<(MetadataWrite, bool)> {
         let write = self.queue.pop_front()?;
-        self.bytes[write.offset..write.offset + write.pages.len()].copy_from_slice(&write.pages);
-        let copies = self.layout.superblock_offsets;
-        let follows = copies.contains(&(write.offset as u64))
-            && self.superblock().is_ok_and(|superblock| {
-                self.cover.as_mut().is_some_and(|cover| cover.follows(&superblock))
-            });
-        if !follows {
-            self.cover = None;
+        let kept = self.cover.take();
+        self.put(write.offset, &write.pages);
+        self.completed += 1;
+        // With two ends the write may have moved everything.
+        if let ([end], Some(mut cover)) = (&self.ends()[..], kept)
+            && Layout::superblock_offsets(self.placement, *end).contains(&write.offset)
+            && self.superblock().is_ok_and(|superblock| cover.follows(&superblock))
+        {
+            self.cover = Some(cover);
         }
         Some((write, !self.queue.is_empty()))
     }
@@ -150,15 +229,19 @@ impl MetadataDisk {
         if let Some(write) = self.queue.pop_front() {
             let landed_percent = [0, 50, 100][random.below(3) as usize];
             let shorn = random.chance(SHORN_PERCENT);
-            for (ahead, sector) in write.pages.chunks(SECTOR_BYTES as usize).enumerate() {
-                let at = write.offset + ahead * SECTOR_BYTES as usize;
-                let place = &mut self.bytes[at..at + sector.len()];
-                if random.chance(landed_percent) {
-                    place.copy_from_slice(sector);
+            for (ahead, new) in (0..).zip(write.pages.as_chunks::<PAGE_BYTES>().0) {
+                let offset = write.offset + ahead * PAGE;
+                let mut page = self.page(offset);
+                let sectors = new.chunks(SECTOR_BYTES as usize);
+                for (sector, place) in sectors.zip(page.chunks_mut(SECTOR_BYTES as usize)) {
+                    if random.chance(landed_percent) {
+                        place.copy_from_slice(sector);
+                    }
+                    if shorn && random.chance(SHORN_PERCENT) {
+                        place.fill(0x5a);
+                    }
                 }
-                if shorn && random.chance(SHORN_PERCENT) {
-                    place.fill(0x5a);
-                }
+                self.pages.insert(offset, page);
             }
         }
         self.queue.clear();
@@ -169,11 +252,41 @@ impl MetadataDisk {
     /// # Errors
     /// When neither copy is usable: then the engine wrote both at once (D13).
     pub(crate) fn superblock(&self) -> Result<Superblock, ChooseError> {
-        let page = |copy: usize| {
-            let offset = self.layout.superblock_offsets[copy] as usize;
-            self.bytes[offset..offset + PAGE_BYTES].try_into().expect("invariant: one page")
+        Ok(self.find()?.superblock)
+    }
+
+    /// Sizes of the device by which metadata may lie on it.
+    fn ends(&self) -> Vec<u64> {
+        let mut sizes = vec![self.device_bytes];
+        if self.placement == Placement::Internal && self.searches_known_ends {
+            sizes.extend(self.known_ends.iter().filter(|end| **end < self.device_bytes));
+        }
+        sizes
+    }
+
+    /// The superblock that counts, at the present end or at one that is known (D20).
+    fn find(&self) -> Result<FoundEnd, ChooseError> {
+        let ends: Vec<End> = self
+            .ends()
+            .into_iter()
+            .map(|device_bytes| {
+                let offsets = Layout::superblock_offsets(self.placement, device_bytes);
+                End { device_bytes, pages: offsets.map(|offset| *self.page(offset)) }
+            })
+            .collect();
+        choose_end(&ends)
+    }
+
+    /// Where everything lies, with the metadata at the end where they were found.
+    fn layout(&self, found: &FoundEnd) -> Layout {
+        let superblock = &found.superblock;
+        let layout = match self.placement {
+            Placement::Internal => Layout::internal(found.device_bytes, superblock.log),
+            Placement::External => {
+                Layout::external(self.device_bytes, superblock.capacity_bytes, superblock.log)
+            }
         };
-        choose(&page(0), &page(1))
+        layout.expect("invariant: metadata that were laid out once fit")
     }
 
     /// What a start would find out of sync; none without a usable superblock.
@@ -189,20 +302,19 @@ impl MetadataDisk {
     }
 
     fn cover_now(&self) -> Option<Cover> {
-        let superblock = self.superblock().ok()?;
+        let found = self.find().ok()?;
+        let layout = self.layout(&found);
+        let superblock = found.superblock;
         let owner = superblock.identity();
         let agreed = [superblock.device_bytes, superblock.capacity_bytes];
         let count = device_blocks(agreed.into_iter().find(|bytes| *bytes > 0)?);
-        let slice = |offset: u64, bytes: u64| {
-            self.bytes.get(offset as usize..(offset + bytes) as usize).unwrap_or_default()
-        };
-        let pages = slice(self.layout.bitmap_offset, page_count_for(count) * PAGE_BYTES as u64);
-        let ring = slice(self.layout.ring_offset, self.layout.log.ring_bytes());
+        let pages = self.get(layout.bitmap_offset, page_count_for(count) * PAGE);
+        let ring = self.get(layout.ring_offset, layout.log.ring_bytes());
         let mut blocks = vec![false; count as usize];
         let mut set = |range: Range<u64>| {
             blocks[range.start as usize..range.end.min(count) as usize].fill(true);
         };
-        match Bitmap::load(pages, count, &owner) {
+        match Bitmap::load(&pages, count, &owner) {
             Ok(bitmap) => {
                 let mut from = 0;
                 while let Some(run) = bitmap.next_run(from, count) {
@@ -212,7 +324,7 @@ impl MetadataDisk {
             }
             Err(_) => set(0..count),
         }
-        match replay(ring, &owner, self.layout.log) {
+        match replay(&ring, &owner, layout.log) {
             Replay::Hot { extents, .. } => {
                 for extent in extents {
                     let first = u64::from(extent) * EXTENT_BLOCKS;
@@ -226,24 +338,33 @@ impl MetadataDisk {
 
     /// Everything that a starting daemon reads.
     pub(crate) fn image(
-        &self,
+        &mut self,
         boot_id: [u8; 16],
         zeroes_cheaply: bool,
     ) -> Result<DiskImage, ChooseError> {
-        let superblock = self.superblock()?;
-        let slice = |offset: u64, bytes: u64| {
-            self.bytes[offset as usize..(offset + bytes) as usize].to_vec()
-        };
-        let bitmap_bytes = self.layout.bitmap_pages * PAGE_BYTES as u64;
+        let found = self.find()?;
+        let layout = self.layout(&found);
+        let FoundEnd { superblock, device_bytes, stale } = found;
+        self.known_ends = vec![device_bytes];
         Ok(DiskImage {
             superblock,
-            layout: self.layout,
-            log_ring: slice(self.layout.ring_offset, self.layout.log.ring_bytes()),
-            bitmap: slice(self.layout.bitmap_offset, bitmap_bytes),
+            layout,
+            log_ring: self.get(layout.ring_offset, layout.log.ring_bytes()),
+            bitmap: self.get(layout.bitmap_offset, layout.bitmap_pages * PAGE),
             boot_id,
             logical_block_bytes: u32::try_from(SECTOR_BYTES).expect("invariant: small"),
             zeroes_cheaply,
+            stale_superblocks: stale,
         })
+    }
+}
+
+/// Size of the device that holds the metadata of so many bytes of data.
+fn device_for(placement: Placement, data_bytes: u64) -> u64 {
+    match placement {
+        // Less than 126 MiB: one page of bitmap, eight of the log, two superblocks.
+        Placement::Internal => data_bytes / PAGE * PAGE + 11 * PAGE,
+        Placement::External => META_BYTES,
     }
 }
 
@@ -253,7 +374,7 @@ mod tests {
 
     #[test]
     fn fresh_metadata_are_readable_and_just_created() {
-        let disk = MetadataDisk::created(1, 1 << 20, 77);
+        let mut disk = MetadataDisk::created(1, Placement::External, 1 << 20, 77);
         let image = disk.image([0; 16], true).unwrap();
         assert!(image.superblock.generations.is_just_created());
         assert_eq!((image.superblock.node_id, image.superblock.instance_id), (1, 77));
@@ -263,7 +384,7 @@ mod tests {
     #[test]
     fn a_power_cut_in_one_copy_of_the_superblock_leaves_a_usable_one() {
         for seed in 0..50 {
-            let mut disk = MetadataDisk::created(0, 1 << 20, 77);
+            let mut disk = MetadataDisk::created(0, Placement::External, 1 << 20, 77);
             let mut superblock = disk.superblock().unwrap();
             superblock.sequence += 1;
             disk.submit(IoId(1), 1, 0, superblock.encode(0).to_vec());

@@ -53,10 +53,12 @@ pub(crate) enum Act {
     StopProcess,
     /// SIGCONT.
     ContinueProcess,
+    /// Disks grow, and then the device.
+    Resize,
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 32] = [
+pub(crate) const ACTS: [Act; 33] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -89,10 +91,11 @@ pub(crate) const ACTS: [Act; 32] = [
     Act::Outdate,
     Act::StopProcess,
     Act::ContinueProcess,
+    Act::Resize,
 ];
 
 /// Messages whose loss is worth a try: the joints of handshake, resync, flush and promotion.
-const LOSABLE: [Kind; 23] = [
+const LOSABLE: [Kind; 30] = [
     Kind::Parameters,
     Kind::Data,
     Kind::Bitmap,
@@ -116,6 +119,13 @@ const LOSABLE: [Kind; 23] = [
     Kind::InvalidateOffer,
     Kind::InvalidateAsk,
     Kind::SyncAsk,
+    Kind::ResizeAsk,
+    Kind::ResizeRoom,
+    Kind::ResizePrepare,
+    Kind::ResizePrepared,
+    Kind::ResizeCommit,
+    Kind::ResizeCommitted,
+    Kind::ResizeEnd,
 ];
 
 impl World {
@@ -198,6 +208,7 @@ impl World {
             Act::StickDisk => {
                 self.hosts[host].writes_stuck ^= true;
             }
+            Act::Resize => self.grow(host),
             Act::ResolveSplitBrain => self.resolve_split_brain(host),
             Act::SuspendIo => {
                 self.command(host, Command::SuspendIo);
@@ -327,6 +338,7 @@ impl World {
         this.stopped = false;
         this.backlog.clear();
         this.status = None;
+        this.export_sectors = None;
         this.timer_at_us = None;
         this.metadata.process_dies();
         self.in_sync = false;

@@ -4,6 +4,8 @@
 use crate::geometry::Geometry;
 use crate::metadata_disk::RESOURCE;
 use crate::random::Random;
+use metadata::layout::Placement;
+use metadata::units::BLOCK_BYTES;
 use replicator::event::Handler;
 use replicator::ids::NodeIndex;
 use replicator::settings::{
@@ -14,12 +16,20 @@ use std::time::Duration;
 
 /// Runs with a device of more extents than the activity log has slots.
 const WIDE_PERCENT: u64 = 30;
+/// Runs in which the disks can grow.
+const GROWING_PERCENT: u64 = 50;
+/// What they grow by, in bytes: more than internal metadata take, and no whole number of blocks.
+const SPARE_BYTES: u64 = 25 * 4096 + 512;
 
 /// The temper of one run. Times are virtual.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// What of each disk is real.
     pub geometry: Geometry,
+    /// Bytes at the end of the device that the disks have only when they have grown.
+    pub spare_bytes: u64,
+    /// Where the metadata lie, by host.
+    pub placement: [Placement; 2],
     /// How long faults and commands come, in microseconds.
     pub chaos_us: u64,
     /// `on-io-error`.
@@ -73,11 +83,17 @@ impl Profile {
         } else {
             Geometry::solid([64, 256, 515, 1000][random.below(4) as usize])
         };
+        let grows = random.chance(GROWING_PERCENT) && geometry.device_bytes() > 2 * SPARE_BYTES;
+        let place = |random: &mut Random| {
+            [Placement::External, Placement::Internal][random.below(2) as usize]
+        };
         // A wide device is copied as a whole now and then: that must end in time.
         let speeds = if geometry.is_wide() { 2 } else { 3 };
         let act_weights = (0..acts).map(|_| [0, 1, 3, 10][random.below(4) as usize]).collect();
         Self {
             geometry,
+            spare_bytes: if grows { SPARE_BYTES } else { 0 },
+            placement: [place(random), place(random)],
             chaos_us: random.between(3, 15) * 1_000_000,
             act_pause_us_max: [100_000, 400_000, 1_500_000][random.below(3) as usize],
             client_pause_us_max: [4_000, 20_000, 80_000][random.below(3) as usize],
@@ -118,6 +134,8 @@ impl Profile {
     pub fn calm() -> Self {
         Self {
             geometry: Geometry::solid(256),
+            spare_bytes: 0,
+            placement: [Placement::External; 2],
             chaos_us: 0,
             act_pause_us_max: 1_000_000,
             client_pause_us_max: 20_000,
@@ -140,6 +158,22 @@ impl Profile {
             checksums: [ChecksumUse::AfterCrash; 2],
             split_brain: [SplitBrainPolicies::default(); 2],
         }
+    }
+
+    /// The same with disks that can grow.
+    #[must_use]
+    pub fn growing(placement: [Placement; 2]) -> Self {
+        let geometry = Geometry::solid(515);
+        Self { geometry, spare_bytes: SPARE_BYTES, placement, ..Self::calm() }
+    }
+
+    /// Room for data on each disk before `spare_bytes` more are there, in bytes: the same on both, so
+    /// that a node promoted before the two have met does not want more than the other one has.
+    #[must_use]
+    pub fn room_bytes(&self, spare_bytes: u64) -> u64 {
+        let bytes = self.geometry.device_bytes() - spare_bytes;
+        let whole = self.placement.contains(&Placement::Internal);
+        if whole { bytes / BLOCK_BYTES * BLOCK_BYTES } else { bytes }
     }
 
     /// The configuration of one node.

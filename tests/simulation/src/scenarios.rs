@@ -4,6 +4,7 @@
 use crate::disk_scenarios;
 use crate::fencing_scenarios;
 use crate::profile::Profile;
+use crate::resize_scenarios;
 use crate::resync_scenarios;
 use crate::rule_scenarios;
 use crate::stall_scenarios;
@@ -293,6 +294,26 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "f22d_a_restarted_primary_yields_to_who_came_after",
         catches: &[Mutation::ResumeWithoutConsent],
         play: stall_scenarios::a_restarted_primary_yields_to_who_came_after,
+    },
+    Scenario {
+        name: "resize_copies_the_new_part",
+        catches: &[Mutation::ResizeWithoutBits],
+        play: resize_scenarios::copies_the_new_part,
+    },
+    Scenario {
+        name: "r26_nothing_is_written_above_before_both_have_committed",
+        catches: &[Mutation::ResizeUnasked],
+        play: resize_scenarios::waits_for_the_peers_commit,
+    },
+    Scenario {
+        name: "f21_the_old_end_of_a_grown_disk_is_searched",
+        catches: &[Mutation::ResizeOldEndLost],
+        play: resize_scenarios::searches_the_old_end,
+    },
+    Scenario {
+        name: "r26_a_lone_commit_is_taken_back",
+        catches: &[Mutation::ResizeKeepsLarger],
+        play: resize_scenarios::takes_a_lone_commit_back,
     },
 ];
 

@@ -31,6 +31,7 @@ impl World {
                 self.disk_begins(host, io, Work::Digest { range, buffer });
             }
             Output::DiskWrite { io, range, buffer, fua } => {
+                self.data_written(host, range)?;
                 let span = self.profile.geometry.real(range);
                 let stamps = self.hosts[host].buffers.stamps(buffer)?;
                 let stamps = stamps.get(..span.len()).ok_or("a write longer than its buffer")?;
@@ -38,6 +39,7 @@ impl World {
                 self.disk_begins(host, io, Work::Write { first_sector: span.start, stamps, fua });
             }
             Output::DiskZero { io, range, fua, may_unmap: _ } => {
+                self.zeroes_written(host, range);
                 let span = self.profile.geometry.real(range);
                 let stamps = vec![ZERO_STAMP; span.len()];
                 self.disk_begins(host, io, Work::Write { first_sector: span.start, stamps, fua });
@@ -61,18 +63,18 @@ impl World {
             Output::Reply { request, result } => self.client_hears(host, request, result),
             Output::Release(buffer) => self.released(host, buffer)?,
             Output::OpenExport { size_bytes, .. } => {
-                if size_bytes != self.profile.geometry.device_bytes() {
-                    return Err(format!("the export has {size_bytes} bytes"));
-                }
-                self.export_opens(host);
-                self.client_attaches(host);
+                self.export_has(host, size_bytes)?;
             }
-            Output::CloseExport { .. } => self.client_stops(host, None),
+            Output::CloseExport { .. } => {
+                self.hosts[host].export_sectors = None;
+                self.client_stops(host, None);
+            }
             Output::Dial => self.dial(host),
             Output::CloseLink { link, how } => self.close_link(host, link, how),
             Output::Answer { command, answer } => self.answered(host, command, answer),
             Output::Event(event) => self.heard_event(host, &event),
             Output::OpenDisk => self.disk_opens(host),
+            Output::MeasureDisk => self.measure(host),
             Output::CloseDisk => self.disk_closes(host),
             Output::RunHandler { id, handler } => self.handler_begins(host, id, handler),
             Output::ResumeMark { present } => self.hosts[host].resume_mark = present,

@@ -101,8 +101,12 @@ impl World {
         let hosts = [0, 1].map(|host| {
             let data = DataDisk::new(profile.geometry.sectors(), FIRST_STAMPS[host]);
             let node_id = u8::try_from(host).expect("invariant: two hosts");
-            let metadata =
-                MetadataDisk::created(node_id, profile.geometry.device_bytes(), random.bits());
+            let metadata = MetadataDisk::created(
+                node_id,
+                profile.placement[host],
+                profile.room_bytes(profile.spare_bytes),
+                random.bits(),
+            );
             Host::new(data, metadata)
         });
         let mut world = Self {
@@ -136,8 +140,9 @@ impl World {
     }
 
     /// From now on every engine breaks this rule, those that are started later too.
-    pub const fn break_rule(&mut self, mutation: Mutation) {
+    pub fn break_rule(&mut self, mutation: Mutation) {
         self.broken = Some(mutation);
+        self.mind_known_ends(self.broken);
         let [first, second] = &mut self.hosts;
         if let Some(node) = &mut first.node {
             node.break_rule(mutation);
@@ -296,22 +301,20 @@ impl World {
     /// The daemon starts when it gets the lock on its disks: not before the I/O of its predecessor
     /// has ended (D15).
     fn daemon_starts(&mut self, host: usize) {
+        self.mind_known_ends(self.broken);
         let this = &mut self.hosts[host];
         if !this.powered || !this.data.is_idle() || !this.metadata.is_idle() {
             self.plan(2_000, Happening::DaemonStarts { host });
             return;
         }
         if std::mem::take(&mut this.must_create) {
-            let node_id = u8::try_from(host).expect("invariant: two hosts");
-            let instance_id = self.random.bits();
-            let data_bytes = self.profile.geometry.device_bytes();
-            this.metadata = MetadataDisk::created(node_id, data_bytes, instance_id);
+            self.create_metadata(host);
         }
         let seed = self.random.bytes();
         let mut settings = self.profile.settings(host);
         settings.resume = self.hosts[host].resume_mark;
-        let this = &mut self.hosts[host];
         let zeroes_cheaply = self.profile.zeroes_cheaply[host];
+        let this = &mut self.hosts[host];
         let image = match this.metadata.image(this.boot_id(), zeroes_cheaply) {
             Ok(image) => image,
             Err(error) => return self.fail(format!("node {host} cannot start: {error}")),
@@ -332,5 +335,15 @@ impl World {
             self.feed(host, Input::SyncBuffer(buffer));
         }
         self.feed(host, Input::DiskOpened(Box::new(image)));
+    }
+
+    /// Fresh metadata, on a disk as large as the other one.
+    fn create_metadata(&mut self, host: usize) {
+        let node_id = u8::try_from(host).expect("invariant: two hosts");
+        let instance_id = self.random.bits();
+        let rooms = self.hosts.each_ref().map(|host| host.metadata.data_bytes());
+        let (data_bytes, placement) = (rooms[0].min(rooms[1]), self.profile.placement[host]);
+        self.hosts[host].metadata =
+            MetadataDisk::created(node_id, placement, data_bytes, instance_id);
     }
 }

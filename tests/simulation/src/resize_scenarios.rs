@@ -1,0 +1,80 @@
+//! Schedules of a device that grows (D20): what each mend of the rule is for.
+
+use crate::profile::Profile;
+use crate::scenarios::{Ending, Stage, ensure, well};
+use crate::world::World;
+use metadata::layout::Placement;
+use replicator::event::{Answer, Command};
+use replicator::wire::Kind;
+
+const LONG_US: u64 = 20_000_000;
+
+/// Internal metadata, and disks that can grow.
+fn growing_pair(stage: Stage, seed: u64) -> World {
+    stage.pair_of(seed, Profile::growing([Placement::Internal; 2]))
+}
+
+fn both_grow(world: &mut World, assume_clean: bool) -> Option<Answer> {
+    world.grow_disk(0);
+    world.grow_disk(1);
+    world.ask(0, Command::Resize { size_bytes: None, assume_clean })
+}
+
+/// The part that is new is the same on both nodes in the end.
+pub(crate) fn copies_the_new_part(stage: Stage) -> Ending {
+    let mut world = growing_pair(stage, 1);
+    let answer = both_grow(&mut world, false);
+    ensure(&world, answer == Some(Answer::Done), "the device did not grow")?;
+    let in_sync = world.gets_in_sync();
+    ensure(&world, in_sync, "the two did not get in sync")
+}
+
+/// A client that is quick with the new size.
+pub(crate) fn waits_for_the_peers_commit(stage: Stage) -> Ending {
+    for seed in 0..3 {
+        let mut world = growing_pair(stage, seed);
+        let before = world.size_bytes(0);
+        world.grow_disk(0);
+        world.grow_disk(1);
+        world.slow_metadata(1, 20_000);
+        world.resize(0, None, true);
+        let grown = world.run_until(LONG_US, |world| world.size_bytes(0) > before);
+        ensure(&world, grown, "the device did not grow")?;
+        let last = world.last_sector(0);
+        world.begin_write(0, last..last + 1);
+        let answered = world.wait_for_client(0);
+        ensure(&world, answered, "no answer to a write")?;
+        let in_sync = world.gets_in_sync();
+        ensure(&world, in_sync, "the two did not get in sync")?;
+    }
+    Ok(())
+}
+
+/// A disk grows while its node is down, with the metadata at its old end.
+pub(crate) fn searches_the_old_end(stage: Stage) -> Ending {
+    let mut world = growing_pair(stage, 2);
+    let stamp = world.write(0, 8..16);
+    world.grow_disk(1);
+    world.kill_daemon(1);
+    let up = world.bring_up_and_wait(1);
+    ensure(&world, up, "the node did not start on its grown disk")?;
+    let in_sync = world.gets_in_sync();
+    ensure(&world, in_sync && world.sector(1, 8) == stamp, "the data are not there")
+}
+
+/// The Secondary has both steps, the Primary one, and the connection is lost.
+pub(crate) fn takes_a_lone_commit_back(stage: Stage) -> Ending {
+    let mut world = growing_pair(stage, 3);
+    let before = world.size_bytes(0);
+    world.lose_next(Kind::ResizeCommitted);
+    let answer = both_grow(&mut world, false);
+    let refused = matches!(answer, Some(Answer::Refused(_)));
+    ensure(&world, refused && world.has_lost(), "the peer's commit was not lost")?;
+    let in_sync = world.gets_in_sync();
+    ensure(&world, in_sync && world.size_bytes(1) == before, "the two did not take it back")?;
+    let answer = world.ask(0, Command::Resize { size_bytes: None, assume_clean: false });
+    ensure(&world, answer == Some(Answer::Done), "the device did not grow after all")?;
+    let in_sync = world.gets_in_sync();
+    ensure(&world, in_sync && world.size_bytes(1) > before, "the two did not get in sync")?;
+    well(&world)
+}
