@@ -34,6 +34,7 @@ impl World {
         this.data = DataDisk::of(copy.data);
         this.metadata = copy.metadata;
         this.power_cuts += 1;
+        self.metadata_false = true;
         self.coverage.count("older copy restored");
     }
 
@@ -50,6 +51,12 @@ impl World {
         let this = &mut self.hosts[host];
         let copy = this.copy.clone().expect("a copy was taken before");
         this.metadata.take_bitmap_of(&copy.metadata);
+        self.metadata_false = true;
+    }
+
+    /// The run directory of `host` is emptied: a Primary that was killed does not resume its role.
+    pub const fn forget_resume_mark(&mut self, host: usize) {
+        self.hosts[host].resume_mark = false;
     }
 
     /// The superblock of `host` as it counts on its disk.

@@ -66,7 +66,7 @@ fn are_related(one: &Generations, other: &Generations) -> bool {
 impl World {
     /// Data have landed on a disk, or have become durable there.
     pub(crate) fn check_cover(&mut self, sectors: Range<usize>) {
-        if self.declared_equal {
+        if self.metadata_false {
             return;
         }
         for host in &mut self.hosts {

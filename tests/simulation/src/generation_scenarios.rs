@@ -300,6 +300,7 @@ pub(crate) fn crash_bits_have_a_direction(stage: Stage) -> Ending {
     let mut world = stage.calm_pair(10);
     let stamp = world.write(0, SECTORS);
     world.kill_daemon(0);
+    world.forget_resume_mark(0);
     world.bring_up(0);
     in_sync(&mut world)?;
     both_hold(&world, SECTORS, stamp)
@@ -311,6 +312,7 @@ pub(crate) fn a_promotion_gives_bits_a_direction(stage: Stage) -> Ending {
         let mut world = stage.calm_pair(seed);
         world.write(0, SECTORS);
         world.kill_daemon(0);
+        world.forget_resume_mark(0);
         up(&mut world, 0)?;
         in_sync(&mut world)?;
         world.cut_power(1);

@@ -252,7 +252,7 @@ impl World {
         self.last_command += 1;
         let id = CommandId(self.last_command);
         if command == (Command::NewCurrentUuid { clear_bitmap: true }) {
-            self.declared_equal = true;
+            self.metadata_false = true;
         }
         self.feed(host, Input::Command { id, command });
         Some(id)

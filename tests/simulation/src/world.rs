@@ -79,8 +79,9 @@ pub struct World {
     pub(crate) calm: bool,
     /// Both replicas are known to be the same, and neither has left since.
     pub(crate) in_sync: bool,
-    /// The operator said that both replicas are equal, whatever is on them.
-    pub(crate) declared_equal: bool,
+    /// The operator said that both replicas are equal whatever is on them, or put an older copy
+    /// back: what metadata say need not be so.
+    pub(crate) metadata_false: bool,
     /// The rule that every engine breaks on purpose.
     broken: Option<Mutation>,
     violation: Option<String>,
@@ -125,7 +126,7 @@ impl World {
             handler_us: None,
             calm: false,
             in_sync: false,
-            declared_equal: false,
+            metadata_false: false,
             broken: None,
             violation: None,
             tracing,
