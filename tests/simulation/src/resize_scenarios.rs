@@ -73,7 +73,8 @@ pub(crate) fn takes_a_lone_commit_back(stage: Stage) -> Ending {
     let in_sync = world.gets_in_sync();
     ensure(&world, in_sync && world.size_bytes(1) == before, "the two did not take it back")?;
     let answer = world.ask(0, Command::Resize { size_bytes: None, assume_clean: false });
-    ensure(&world, answer == Some(Answer::Done), "the device did not grow after all")?;
+    let grown = answer == Some(Answer::Done);
+    ensure(&world, grown, &format!("the device did not grow after all: {answer:?}"))?;
     let in_sync = world.gets_in_sync();
     ensure(&world, in_sync && world.size_bytes(1) > before, "the two did not get in sync")?;
     well(&world)
