@@ -189,7 +189,7 @@ mod tests {
     fn an_incomplete_resync_says_so_and_what_to_do() {
         let status = Status { sync: None, incomplete_blocks: 2, ..sample_status() };
         let text = status_text(&status, Canvas::Plain);
-        assert!(text.contains("resync incomplete: 8.0 KiB cannot be read"), "{text}");
+        assert!(text.contains("resync incomplete: 8 KiB cannot be read"), "{text}");
     }
 
     #[test]
