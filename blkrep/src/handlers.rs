@@ -1,8 +1,8 @@
 //! Runs the administrator's programs: their environment, their output into the log, a bound on
 //! their time (drbd-facts 5.4).
 //!
-//! No descriptor of the daemon reaches a handler: all are opened close-on-exec, the disks with their
-//! lock above all.
+//! No descriptor of the daemon reaches a handler: all are opened close-on-exec, the disks with
+//! their lock above all.
 
 use crate::config::HandlerCommands;
 use crate::daemon::DaemonPlan;

@@ -271,8 +271,8 @@ impl Holder {
         self.file.read_exact_at(content, offset).map_err(io_error("read", &self.path))
     }
 
-    /// Writes both copies of a superblock at the end where it was found, one after the other, each durable before the next
-    /// (D13).
+    /// Writes both copies of a superblock at the end where it was found, one after the other, each
+    /// durable before the next (D13).
     ///
     /// # Errors
     /// A copy was not written; the other one is as it was, or new.

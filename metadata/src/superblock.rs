@@ -1,7 +1,8 @@
 //! The superblock: what a node must remember about its replica, in two copies of one page each.
 //!
 //! Every update raises [`Superblock::sequence`] and writes both copies, one after the other, in the
-//! order of [`write_order`] (rule D13), so a torn write leaves the other copy; [`choose`] takes the newest intact one.
+//! order of [`write_order`] (rule D13), so a torn write leaves the other copy; [`choose`] takes the
+//! newest intact one.
 
 mod choose;
 mod ends;

@@ -67,7 +67,8 @@ pub enum Verdict {
     },
     /// The data have nothing in common.
     Unrelated,
-    /// The one whose data count is Inconsistent: nothing can be copied from it, and nothing over it.
+    /// The one whose data count is Inconsistent: nothing can be copied from it, and nothing over
+    /// it.
     NoGoodSource {
         /// What this node would be.
         end: End,
@@ -289,8 +290,8 @@ fn different_currents(mine: &DataStatement, yours: &DataStatement) -> Decision {
             }
             return decision;
         }
-        // Each claims to contain the other. A target in the middle of a resync looks like this if it
-        // had once been ahead; its disk tells.
+        // Each claims to contain the other. A target in the middle of a resync looks like this if
+        // it had once been ahead; its disk tells.
         (Some((50, amount)), Some(_)) if is_target_now(mine, yours) => {
             return sync(End::Target, amount, 50, mine);
         }
@@ -406,8 +407,9 @@ fn judge_restored(decision: &mut Decision, mine: &DataStatement, yours: &DataSta
     decision.restored = end;
 }
 
-/// Disk states and roles override an arbitrary direction: a Primary beats a tie-break, a better disk
-/// beats both. Any other direction stands; without whole data at its source nothing can be done.
+/// Disk states and roles override an arbitrary direction: a Primary beats a tie-break, a better
+/// disk beats both. Any other direction stands; without whole data at its source nothing can be
+/// done.
 fn apply_roles_and_disks(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
     if mine.disk == DiskState::Diskless || yours.disk == DiskState::Diskless {
         *decision = plain(Verdict::NoSync, decision.rule, mine);

@@ -1,4 +1,5 @@
-//! How a tuple of generations goes on: a new generation (G2), the start and the end of a resync (D9).
+//! How a tuple of generations goes on: a new generation (G2), the start and the end of a resync
+//! (D9).
 
 use crate::generation::{SYNC_OFFSET, identity, is_blank, matches, same};
 use metadata::generations::{Generations, PRIMARY_BIT};

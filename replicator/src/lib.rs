@@ -10,7 +10,8 @@
 //! | the contract with the outside | `event`, `settings`, `status` |
 //! | words: roles, disk and connection states | `state`, `ids` |
 //! | what the two nodes say to each other | `message`, `wire` |
-//! | which way data flow when they meet (G1), who yields in a split brain (G3) | `generation`, `split_brain` |
+//! | which way data flow when they meet (G1), who yields in a split brain (G3) | `generation`,
+//! `split_brain` |
 //! | the node itself, one file per flow | `node` |
 
 mod authentication;

@@ -1,5 +1,5 @@
-//! Rule G3: who yields in a split brain, by an operator's word or by the policies of drbd-facts 1.8,
-//! and what the policies are called. Pure: both nodes come to the mirrored result.
+//! Rule G3: who yields in a split brain, by an operator's word or by the policies of drbd-facts
+//! 1.8, and what the policies are called. Pure: both nodes come to the mirrored result.
 
 use crate::generation::{Amount, Decision, End, Verdict, has_started};
 use crate::ids::NodeIndex;

@@ -12,8 +12,8 @@ const BLOCKS: u64 = 37;
 /// Blocks between two of them.
 const STRIDE: u64 = 199;
 
-/// A pair in sync on which `disk`, of node `index`, fails under a write; 37 blocks are written while
-/// it is away, then it is attached again. Gives the blocks that were copied to it.
+/// A pair in sync on which `disk`, of node `index`, fails under a write; 37 blocks are written
+/// while it is away, then it is attached again. Gives the blocks that were copied to it.
 fn copied_after_failure(index: usize, scratch: &Scratch) -> Option<u64> {
     if !require_block_devices() {
         return None;

@@ -1,5 +1,5 @@
-//! Metadata damaged by hand on the node that holds the newest data: a clear error with a way out, or
-//! a wider resync, and never a divergence that nobody notices.
+//! Metadata damaged by hand on the node that holds the newest data: a clear error with a way out,
+//! or a wider resync, and never a divergence that nobody notices.
 
 use crate::bed::{MIB, SOON, options};
 use std::fs::File;
@@ -58,8 +58,8 @@ impl Parted {
         MetadataEdit::open(self.pair.a.disk())
     }
 
-    /// The first node starts and says how many blocks are out of sync; then the other one comes, and
-    /// everything that was written is on both.
+    /// The first node starts and says how many blocks are out of sync; then the other one comes,
+    /// and everything that was written is on both.
     fn settles(mut self) -> u64 {
         self.pair.a.up();
         let out_of_sync = self.pair.a.state().out_of_sync_blocks;

@@ -1,5 +1,5 @@
-//! A node whose disk was restored from an older copy, metadata and all: it is copied anew, and never
-//! a source.
+//! A node whose disk was restored from an older copy, metadata and all: it is copied anew, and
+//! never a source.
 
 use crate::bed::{MIB, SOON, options};
 use testbed::ledger::Ledger;

@@ -134,7 +134,7 @@ fn every_dependency_has_its_line() {
             let Some(key) = line.split(['=', '.', ' ']).next().filter(|key| !key.is_empty()) else {
                 continue;
             };
-            let own = line.contains("path = ") || line.contains(".workspace = true");
+            let own = line.contains("path = ") || line.contains("workspace = true");
             if in_dependencies
                 && !key.starts_with('#')
                 && !own

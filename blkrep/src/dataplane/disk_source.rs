@@ -51,8 +51,8 @@ impl DiskSource {
         }
     }
 
-    /// [`Self::open`] on a thread of its own, since a bad disk may hold it for long; the result is an
-    /// order to the I/O thread.
+    /// [`Self::open`] on a thread of its own, since a bad disk may hold it for long; the result is
+    /// an order to the I/O thread.
     ///
     /// # Errors
     /// There can be no such thread.

@@ -72,8 +72,8 @@ impl MetadataWriter {
     }
 
     /// Takes the result of the write under way; gives the engine's input when all its pages are
-    /// durable or it failed. What waits behind a write that failed fails untried: the second copy of
-    /// a superblock is not risked when the first could not be written (rule D13).
+    /// durable or it failed. What waits behind a write that failed fails untried: the second copy
+    /// of a superblock is not risked when the first could not be written (rule D13).
     pub(super) fn completed(&mut self, result: i32) -> Vec<Input> {
         let Some(first) = self.first_completed(result) else { return Vec::new() };
         let mut inputs = vec![first];

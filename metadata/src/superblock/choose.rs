@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn however_often_updates_are_cut_one_copy_is_good() {
-        // Every sequence of eight updates, each cut in its first copy, in its second, or not at all.
+        // Every sequence of eight updates, each cut in its first copy, in its second, or not at
+        // all.
         for cuts in 0..3_u32.pow(8) {
             let block = sample();
             let mut copies = [block.encode(0), block.encode(1)];

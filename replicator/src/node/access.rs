@@ -65,8 +65,8 @@ impl Node {
         }
     }
 
-    /// Clients' I/O is frozen as long as there are no good data, if that is configured; with data, or
-    /// without, everything is looked at again.
+    /// Clients' I/O is frozen as long as there are no good data, if that is configured; with data,
+    /// or without, everything is looked at again.
     pub(super) fn watch_for_data(&mut self) {
         let lacks = self.role == Role::Primary
             && self.settings.disk.on_no_data == OnNoData::SuspendIo

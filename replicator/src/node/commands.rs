@@ -10,11 +10,13 @@ use crate::message::Message;
 use crate::state::{DiskState, Role};
 
 impl Node {
-    pub(super) fn command(&mut self, id: CommandId, command: Command) {
-        let changes_role = match command {
-            Command::Primary { .. } | Command::Secondary => true,
+    /// What is under way and forbids this command for now.
+    fn stands_in_the_way(&self, command: Command) -> Option<&'static str> {
+        let (changes_role, goes_on) = match command {
+            Command::Primary { .. } => (true, true),
+            Command::Secondary => (true, false),
+            Command::Disconnect | Command::Down | Command::Status => (false, false),
             Command::Connect { .. }
-            | Command::Disconnect
             | Command::Attach
             | Command::Detach { .. }
             | Command::Invalidate
@@ -25,44 +27,25 @@ impl Node {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
-            | Command::Resize { .. }
-            | Command::Down
-            | Command::Status => false,
+            | Command::Resize { .. } => (false, true),
         };
+        if changes_role && self.role_change != RoleChange::None {
+            Some("a change of role is under way; try again when it is over")
+        } else if changes_role && self.resize.is_under_way() {
+            Some("a resize is under way; try again when it is over")
+        } else if goes_on && self.leaving.is_some() {
+            Some("the resource is being taken down; run 'blkrep up' when it is")
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn command(&mut self, id: CommandId, command: Command) {
         if self.resume_makes_way(id, command) {
             return;
         }
-        if changes_role && self.role_change != RoleChange::None {
-            self.answer(
-                id,
-                Err(state("a change of role is under way; try again when it is over".into())),
-            );
-            return;
-        }
-        if changes_role && self.resize.is_under_way() {
-            let text = "a resize is under way; try again when it is over".into();
-            self.answer(id, Err(state(text)));
-            return;
-        }
-        let goes_on = match command {
-            Command::Disconnect | Command::Secondary | Command::Down | Command::Status => false,
-            Command::Connect { .. }
-            | Command::Primary { .. }
-            | Command::Attach
-            | Command::Detach { .. }
-            | Command::Invalidate
-            | Command::InvalidateRemote
-            | Command::Outdate
-            | Command::PauseSync
-            | Command::ResumeSync
-            | Command::SuspendIo
-            | Command::ResumeIo
-            | Command::NewCurrentUuid { .. }
-            | Command::Resize { .. } => true,
-        };
-        if goes_on && self.leaving.is_some() {
-            let text = "the resource is being taken down; run 'blkrep up' when it is".into();
-            self.answer(id, Err(state(text)));
+        if let Some(text) = self.stands_in_the_way(command) {
+            self.answer(id, Err(state(text.into())));
             return;
         }
         match command {

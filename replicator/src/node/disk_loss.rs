@@ -17,8 +17,8 @@ use crate::state::{DiskState, Role};
 use crate::timers::Timer;
 use metadata::units::{BlockRange, ByteRange};
 
-/// What failed, in words: nothing more is written to such a disk, lest both copies of the superblock
-/// are hit (D13).
+/// What failed, in words: nothing more is written to such a disk, lest both copies of the
+/// superblock are hit (D13).
 pub(super) const METADATA_WRITE: &str = "metadata write";
 
 /// The own disk is being marked as not UpToDate; nothing is answered before both are true (D12,

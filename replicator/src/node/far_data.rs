@@ -42,8 +42,8 @@ impl FarData {
 }
 
 impl Node {
-    /// True when the peer's word alone answers a client (D10): it has taken over, or it acknowledges
-    /// what is durable because the own disk, which is there, is not good (D18).
+    /// True when the peer's word alone answers a client (D10): it has taken over, or it
+    /// acknowledges what is durable because the own disk, which is there, is not good (D18).
     pub(super) fn far_answers_count(&self) -> bool {
         if self.breaks(Mutation::AnswerBeforeTakeOver) {
             return true;
@@ -64,8 +64,8 @@ impl Node {
         self.timers.stop(Timer::Reconnect);
     }
 
-    /// The own disk is gone under this Primary. If it held the generation that clients have seen, the
-    /// peer must begin another one (G2).
+    /// The own disk is gone under this Primary. If it held the generation that clients have seen,
+    /// the peer must begin another one (G2).
     pub(super) fn far_data_needed(&mut self, lost: Vec<BlockRange>) {
         // Whatever is said of that disk: on stable storage it may still be UpToDate.
         let held = self.replica.known().map(|disk| disk.superblock.generations.current);

@@ -228,7 +228,8 @@ impl Node {
         }
     }
 
-    /// The peer is not fenced. What is frozen stays so; a promotion is refused, unless it is forced.
+    /// The peer is not fenced. What is frozen stays so; a promotion is refused, unless it is
+    /// forced.
     fn fence_failed(&mut self, why: &str) {
         if self.suspension.reasons().fencing {
             self.notice(

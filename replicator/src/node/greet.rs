@@ -167,16 +167,16 @@ impl Node {
         Some(RefusalMessage {
             code: RefusalCode::Parameters,
             text: format!(
-                "{option} is '{mine}' on {} and '{peers}' on {}; set the same on both nodes, then run \
-                 'blkrep adjust' or restart the daemon, and 'blkrep connect' on both",
+                "{option} is '{mine}' on {} and '{peers}' on {}; set the same on both nodes, restart \
+                 both daemons, then run 'blkrep connect' on both",
                 self.settings.my_name(),
                 self.settings.peer_name()
             ),
         })
     }
 
-    /// Differing sizes at the first connect agree on the smaller; a later smaller disk is refused. A
-    /// resize that broke off is decided here (D20).
+    /// Differing sizes at the first connect agree on the smaller; a later smaller disk is refused.
+    /// A resize that broke off is decided here (D20).
     fn agree_on_size(&mut self, theirs: &Parameters) -> Result<(), RefusalMessage> {
         let Some(disk) = self.replica.attached() else { return Ok(()) };
         let (mine, peer) = (self.settings.my_name(), self.settings.peer_name());

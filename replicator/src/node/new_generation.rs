@@ -1,9 +1,9 @@
 //! `new-current-uuid`: a generation begun by hand, and the skipping of the initial sync
 //! (drbd-facts 1.3 and 6.2, schedule R31).
 //!
-//! `--clear-bitmap` is the one exception from D7 and D11: the operator says that two disks that were
-//! just created are equal. The peer takes the generation first; a cut between the two steps leaves
-//! one node just created, which is a full sync.
+//! `--clear-bitmap` is the one exception from D7 and D11: the operator says that two disks that
+//! were just created are equal. The peer takes the generation first; a cut between the two steps
+//! leaves one node just created, which is a full sync.
 
 use super::persist::Then;
 use super::promote::{RoleChange, state};

@@ -36,8 +36,8 @@ impl Node {
         self.sync_pump();
     }
 
-    /// Sends what was found since, adjacent blocks as one notice. In the one FIFO: before the end of
-    /// a resync that is granted later.
+    /// Sends what was found since, adjacent blocks as one notice. In the one FIFO: before the end
+    /// of a resync that is granted later.
     pub(super) fn notices_send(&mut self) {
         if self.notices.is_empty() {
             return;

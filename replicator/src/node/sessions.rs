@@ -1,9 +1,9 @@
 //! Rule G8: each connection is a session with a number of its own, and each node remembers how far
 //! the peer's numbers had come, so that a disk restored from an older copy is noticed.
 //!
-//! Own numbers are confirmed to the peer only when they are durable; what the peer confirmed becomes
-//! the least that it must show at the next meeting: on stable storage at the start of the session
-//! and with every superblock that is written anyway, in memory otherwise.
+//! Own numbers are confirmed to the peer only when they are durable; what the peer confirmed
+//! becomes the least that it must show at the next meeting: on stable storage at the start of the
+//! session and with every superblock that is written anyway, in memory otherwise.
 
 use super::Node;
 use crate::event::Level;

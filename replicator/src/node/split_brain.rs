@@ -1,5 +1,5 @@
-//! A split brain as it is found: handlers and log lines, a Primary that yields, a Primary that shall
-//! be overwritten (G3, `rr-conflict`).
+//! A split brain as it is found: handlers and log lines, a Primary that yields, a Primary that
+//! shall be overwritten (G3, `rr-conflict`).
 
 use super::Node;
 use super::promote::{OWN_ACCORD, RoleChange};

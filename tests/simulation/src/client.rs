@@ -282,8 +282,8 @@ impl World {
         }
     }
 
-    /// A Primary without good data of its own answered: the peer's copy is the only one, and what is
-    /// acknowledged of it is durable (D18).
+    /// A Primary without good data of its own answered: the peer's copy is the only one, and what
+    /// is acknowledged of it is durable (D18).
     fn far_write_was_answered(&mut self, server: usize, id: RequestId, open: &Open, issued: u64) {
         self.coverage.count("write on the peer's disk");
         let sectors = open.sectors.clone();

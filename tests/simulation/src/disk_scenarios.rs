@@ -52,8 +52,8 @@ fn end_in_sync(world: &mut World, stamp: u64) -> Ending {
     both_hold(world, stamp)
 }
 
-/// F1: the Primary goes on with the peer's disk, both lose power, and its own disk works again as if
-/// nothing had been: what was written meanwhile must survive.
+/// F1: the Primary goes on with the peer's disk, both lose power, and its own disk works again as
+/// if nothing had been: what was written meanwhile must survive.
 pub(crate) fn the_old_disk_returns(stage: Stage) -> Ending {
     for seed in 0..10 {
         let (mut world, _) = loses_disk(stage, seed, Broken::ALL)?;

@@ -1,5 +1,5 @@
-//! The administrator's programs: what they do takes time, and `fence-peer` tells the truth unless it
-//! is told to lie.
+//! The administrator's programs: what they do takes time, and `fence-peer` tells the truth unless
+//! it is told to lie.
 
 use crate::world::{Happening, World};
 use replicator::event::{Command, Handler, Input};

@@ -5,7 +5,8 @@
 //! | to read about | open |
 //! |---|---|
 //! | the clock and the queue of happenings | `world`, `run` |
-//! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile` |
+//! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile`
+//! |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
 //! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios` |
 

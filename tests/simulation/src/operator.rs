@@ -174,19 +174,11 @@ impl World {
             }
             Act::PromoteForced => self.promote_forced(host),
             Act::Demote => self.demote(host),
-            Act::DemoteInUse => {
-                self.command(host, Command::Secondary);
-            }
+            Act::DemoteInUse => self.say(host, Command::Secondary),
             Act::SwitchOver => self.switch_over(),
-            Act::Connect => {
-                self.command(host, Command::Connect { discard_my_data: false });
-            }
-            Act::Disconnect => {
-                self.command(host, Command::Disconnect);
-            }
-            Act::Down => {
-                self.command(host, Command::Down);
-            }
+            Act::Connect => self.say(host, Command::Connect { discard_my_data: false }),
+            Act::Disconnect => self.say(host, Command::Disconnect),
+            Act::Down => self.say(host, Command::Down),
             Act::KillDaemon => self.kill_daemon(host),
             Act::CutPower => self.cut_power(host),
             Act::CutPowerOfBoth => {
@@ -210,40 +202,27 @@ impl World {
             }
             Act::Resize => self.grow(host),
             Act::ResolveSplitBrain => self.resolve_split_brain(host),
-            Act::SuspendIo => {
-                self.command(host, Command::SuspendIo);
-            }
-            Act::ResumeIo => {
-                self.command(host, Command::ResumeIo);
-            }
-            Act::Outdate => {
-                self.command(host, Command::Outdate);
-            }
+            Act::SuspendIo => self.say(host, Command::SuspendIo),
+            Act::ResumeIo => self.say(host, Command::ResumeIo),
+            Act::Outdate => self.say(host, Command::Outdate),
             Act::StopProcess => self.stop_process(host, true),
             Act::ContinueProcess => self.stop_process(host, false),
-            Act::PauseSync => {
-                self.command(host, Command::PauseSync);
-            }
-            Act::ResumeSync => {
-                self.command(host, Command::ResumeSync);
-            }
-            Act::Invalidate => {
-                self.command(host, Command::Invalidate);
-            }
-            Act::InvalidateRemote => {
-                self.command(host, Command::InvalidateRemote);
-            }
+            Act::PauseSync => self.say(host, Command::PauseSync),
+            Act::ResumeSync => self.say(host, Command::ResumeSync),
+            Act::Invalidate => self.say(host, Command::Invalidate),
+            Act::InvalidateRemote => self.say(host, Command::InvalidateRemote),
             Act::BreakDisk => self.break_disk_somehow(host),
             Act::MendDisk => {
                 self.mend_disk(host);
             }
-            Act::Detach => {
-                self.command(host, Command::Detach { force: false });
-            }
-            Act::DetachForced => {
-                self.command(host, Command::Detach { force: true });
-            }
+            Act::Detach => self.say(host, Command::Detach { force: false }),
+            Act::DetachForced => self.say(host, Command::Detach { force: true }),
         }
+    }
+
+    /// Gives a command to a node, whatever comes of it.
+    fn say(&mut self, host: usize, command: Command) {
+        self.command(host, command);
     }
 
     /// Gives a command to a node; none when its daemon does not run.

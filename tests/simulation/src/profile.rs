@@ -167,8 +167,8 @@ impl Profile {
         Self { geometry, spare_bytes: SPARE_BYTES, placement, ..Self::calm() }
     }
 
-    /// Room for data on each disk before `spare_bytes` more are there, in bytes: the same on both, so
-    /// that a node promoted before the two have met does not want more than the other one has.
+    /// Room for data on each disk before `spare_bytes` more are there, in bytes: the same on both,
+    /// so that a node promoted before the two have met does not want more than the other one has.
     #[must_use]
     pub fn room_bytes(&self, spare_bytes: u64) -> u64 {
         let bytes = self.geometry.device_bytes() - spare_bytes;

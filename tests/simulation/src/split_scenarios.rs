@@ -1,4 +1,5 @@
-//! Schedules of split brains: both nodes stand alone and say so, one gives up, policies decide (G3).
+//! Schedules of split brains: both nodes stand alone and say so, one gives up, policies decide
+//! (G3).
 
 use crate::generation_scenarios::{apart, in_sync, promoted, split};
 use crate::profile::Profile;

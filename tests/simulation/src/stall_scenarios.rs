@@ -43,8 +43,8 @@ pub(crate) fn a_given_up_disk_lets_the_peer_in(stage: Stage) -> Ending {
     ensure(&world, lost && back, "hung I/O turns the peer away for ever")
 }
 
-/// F14 (b): a Primary that was not running while its peer went on answers nothing by what lay in its
-/// socket before it has noticed.
+/// F14 (b): a Primary that was not running while its peer went on answers nothing by what lay in
+/// its socket before it has noticed.
 pub(crate) fn nothing_is_answered_after_a_stall_before_the_peer(stage: Stage) -> Ending {
     let mut world = stage.calm_pair(3);
     world.write(0, SECTORS);
