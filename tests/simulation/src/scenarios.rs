@@ -377,3 +377,18 @@ pub fn ensure(world: &World, held: bool, otherwise: &str) -> Ending {
     well(world)?;
     if held { Ok(()) } else { Err(otherwise.to_owned()) }
 }
+
+/// One test for each named scenario: it ends well with sound engines.
+#[macro_export]
+macro_rules! scenario_tests {
+    ($($name:ident)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let scenario =
+                    $crate::scenario_named(stringify!($name)).expect("it is in the list");
+                assert_eq!(scenario.play(None), Ok(()));
+            }
+        )+
+    };
+}

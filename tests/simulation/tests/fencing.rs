@@ -3,23 +3,11 @@
 use replicator::event::{Answer, Command, RefusalClass};
 use replicator::settings::Fencing;
 use replicator::state::{ConnectionState, DiskState, Role};
-use simulation::{Profile, World, scenario_named};
+use simulation::{Profile, World, scenario_tests};
 
 const LONG_US: u64 = 3_000_000;
 
-macro_rules! scenarios {
-    ($($name:ident)+) => {
-        $(
-            #[test]
-            fn $name() {
-                let scenario = scenario_named(stringify!($name)).expect("it is in the list");
-                assert_eq!(scenario.play(None), Ok(()));
-            }
-        )+
-    };
-}
-
-scenarios! {
+scenario_tests! {
     f13_unmarked_before_the_grant
     f14a_frozen_until_the_peer_is_back
     f14a_fenced_first_then_a_generation_then_the_answer

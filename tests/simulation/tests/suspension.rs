@@ -2,23 +2,11 @@
 
 use replicator::event::{Answer, Command};
 use replicator::state::{ConnectionState, DiskState, Role};
-use simulation::{Profile, World, scenario_named};
+use simulation::{Profile, World, scenario_tests};
 
 const LONG_US: u64 = 3_000_000;
 
-macro_rules! scenarios {
-    ($($name:ident)+) => {
-        $(
-            #[test]
-            fn $name() {
-                let scenario = scenario_named(stringify!($name)).expect("it is in the list");
-                assert_eq!(scenario.play(None), Ok(()));
-            }
-        )+
-    };
-}
-
-scenarios! {
+scenario_tests! {
     suspend_io_holds_what_is_in_flight_and_what_comes
     suspend_io_begins_no_generation
     f14b_nothing_is_answered_after_a_stall_before_the_peer
