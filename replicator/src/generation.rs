@@ -216,12 +216,17 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
         crash_marks(me, mine, yours)
     } else {
         match (identity(s.bitmap) != 0, identity(p.bitmap) != 0) {
-            (true, false) => {
-                sync(End::Source, Amount::Bitmap, if finished(s, p) { 34 } else { 36 }, mine)
+            // A Primary that was the target and has finished has what was written since, too.
+            (true, false) if finished(s, p) => {
+                let end = if is_primary_alone(yours, mine) { End::Target } else { End::Source };
+                sync(end, Amount::Bitmap, 34, mine)
             }
-            (false, true) => {
-                sync(End::Target, Amount::Bitmap, if finished(p, s) { 35 } else { 37 }, mine)
+            (false, true) if finished(p, s) => {
+                let end = if is_primary_alone(mine, yours) { End::Source } else { End::Target };
+                sync(end, Amount::Bitmap, 35, mine)
             }
+            (true, false) => sync(End::Source, Amount::Bitmap, 36, mine),
+            (false, true) => sync(End::Target, Amount::Bitmap, 37, mine),
             (true, true) | (false, false) => plain(Verdict::NoSync, 40, mine),
         }
     };
@@ -237,6 +242,10 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
         None => YieldsTo::BetterDisk,
     };
     decision
+}
+
+fn is_primary_alone(one: &DataStatement, other: &DataStatement) -> bool {
+    one.role == Role::Primary && other.role == Role::Secondary
 }
 
 /// Rules 40 and 41 with departure (a).

@@ -142,6 +142,16 @@ fn a_source_that_lost_power_after_its_target_finished_yields_to_it() {
 }
 
 #[test]
+fn a_primary_that_has_finished_as_target_has_the_newer_data() {
+    let target = DataStatement { role: Role::Primary, ..has(A, 0, [B, C]) };
+    let source = has(A, B, [C, 0]);
+    assert_eq!(verdict(&source, &target), (TARGET, 34));
+    assert_eq!(verdict(&target, &source), (SOURCE, 35));
+    let decision = decide_alone(&source, &target);
+    assert_eq!(decision.corrected, Generations { current: A, bitmap: 0, history: [B, C] });
+}
+
+#[test]
 fn a_primary_now_beats_crash_marks_and_a_whole_disk_beats_a_tie_break() {
     let survivor = has(A, 0, [0; 2]);
     let promoted = DataStatement { role: Role::Primary, ..survivor };

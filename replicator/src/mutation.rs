@@ -37,6 +37,8 @@ mutations! {
     AckBeforePeer: "D2: a write is answered when the own disk has it";
     SkipLogWrite: "D1: a cold extent counts as hot at once";
     EqualClearsAtOnce: "D7: blocks that a comparison found equal are cleared without a flush";
+    StaleDigestCounts: "D7: a comparison counts although the target was written to meanwhile";
+    WindowOutlivesData: "D2: without good data writes wait on for a place in the peer's window";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";

@@ -91,11 +91,20 @@ impl Node {
 
     fn guest_begin(&mut self, number: u64, range: ByteRange, fua: bool, body: Body) {
         let link = self.peer.session.as_ref().map_or(LinkId(0), |session| session.link);
+        self.sync_sees_guest_write(range);
         let write = GuestWrite { link, number, range, body, fua, logged: false };
         let key = self.guest.open.insert(write);
         if self.guest_may_begin(key, range) {
             self.guest_submit(key);
         }
+    }
+
+    /// A write of the peer there has not ended.
+    pub(super) fn guest_writes_to(&mut self, range: ByteRange) -> bool {
+        let open = &mut self.guest.open;
+        open.keys()
+            .into_iter()
+            .any(|key| open.get_mut(key).is_some_and(|write| write.range.overlaps(range)))
     }
 
     /// Its extents are held in the own log from now on.

@@ -29,6 +29,8 @@ struct Wanted {
     range: ByteRange,
     /// It has come and is being written, or the own copy is being read for comparison.
     on_disk: bool,
+    /// The peer wrote there since the own copy was read: the digest says nothing any more.
+    stale: bool,
 }
 
 /// What the target keeps.
@@ -140,7 +142,7 @@ impl Node {
             target.step_over(run);
             target.next_number += 1;
             let number = target.next_number;
-            target.wanted.insert(number, Wanted { range, on_disk: false });
+            target.wanted.insert(number, Wanted { range, on_disk: false, stale: false });
             if !self.is_arbiter() || self.overlap.claim(range, Claim::Sync(number)) {
                 self.sync_begin(number);
             }
@@ -179,18 +181,19 @@ impl Node {
         }
     }
 
-    /// Reads what is here, to see whether it must be copied at all. Not under the arbiter's lock:
-    /// what is written meanwhile is mirrored, so where the digests agree later the bytes do, too.
+    /// Reads what is here, to see whether it must be copied at all. Not under the arbiter's lock: a
+    /// write of the peer meanwhile makes the digest stale ([`Self::sync_sees_guest_write`]).
     fn sync_digest(&mut self, number: u64, range: ByteRange) {
         let Some(buffer) = self.sync_buffers.pop() else {
             return self.sync_ask(number, range);
         };
         let Some(session) = &self.peer.session else { return };
         let link = session.link;
+        let stale = self.guest_writes_to(range);
         if let Sync::Target(target) = &mut self.sync
             && let Some(wanted) = target.wanted.get_mut(&number)
         {
-            wanted.on_disk = true;
+            (wanted.on_disk, wanted.stale) = (true, stale);
         }
         self.counters.disk_read_bytes += range.bytes();
         let io = self.io(Purpose::SyncDigest { link, number, buffer });
@@ -211,16 +214,16 @@ impl Node {
         let Sync::Target(target) = &mut self.sync else { return };
         let Some(wanted) = target.wanted.get_mut(&number) else { return };
         wanted.on_disk = false;
-        let range = wanted.range;
+        let (range, stale) = (wanted.range, std::mem::take(&mut wanted.stale));
         match read {
-            Ok(own) => {
+            Ok(own) if !stale => {
                 let limit = self.sync_limit();
                 let digest = own.digest;
                 self.send(Message::SyncCompare { number, range, limit, digest });
                 self.alive_work_began();
             }
             // What cannot be read here is overwritten.
-            Err(_) => self.sync_ask(number, range),
+            Ok(_) | Err(_) => self.sync_ask(number, range),
         }
     }
 
@@ -298,6 +301,30 @@ impl Node {
         self.wish(Output::DiskWrite { io, range, buffer: payload.buffer, fua: false });
     }
 
+    /// The peer writes here. Both disks get it, unless the source's fails: then the source still has
+    /// what the digest was made of and this disk has not, so the digest must not count (D7).
+    pub(super) fn sync_sees_guest_write(&mut self, range: ByteRange) {
+        if self.breaks(Mutation::StaleDigestCounts) {
+            return;
+        }
+        if let Sync::Target(target) = &mut self.sync {
+            for wanted in target.wanted.values_mut().filter(|wanted| wanted.range.overlaps(range)) {
+                wanted.stale = true;
+            }
+        }
+    }
+
+    /// The source found what this disk had, and that was written since: copied after all. Its bits
+    /// fall there unless it is told (D7, D17).
+    fn sync_ask_again(&mut self, range: ByteRange) {
+        self.found_out_of_sync(range.blocks_touched());
+        let Sync::Target(target) = &mut self.sync else { return };
+        target.next_number += 1;
+        let number = target.next_number;
+        target.wanted.insert(number, Wanted { range, on_disk: false, stale: false });
+        self.sync_ask(number, range);
+    }
+
     /// The source has the same there. It counts as written: it may be in a cache on either side.
     pub(super) fn sync_equal_received(&mut self, number: u64, load: SourceLoad) {
         let size_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
@@ -307,6 +334,11 @@ impl Node {
             self.drop_session("a comparison was answered that was not asked for");
             return;
         };
+        if wanted.stale {
+            self.sync_hears_load(load);
+            self.sync_ask_again(wanted.range);
+            return;
+        }
         if let Some(blocks) = wanted.range.blocks_covered(size_bytes) {
             target.progress.equal(now, blocks.count);
             if breaks {

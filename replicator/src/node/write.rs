@@ -338,9 +338,11 @@ impl Node {
     }
 
     fn window_has_room(&mut self) {
+        // Without good data there is no window to wait for any more: the rest is refused.
         match self.gate() {
-            Gate::Mirror | Gate::Remote => {}
-            Gate::Alone | Gate::Hold | Gate::Fail => return,
+            Gate::Mirror | Gate::Remote | Gate::Alone => {}
+            Gate::Fail if !self.breaks(Mutation::WindowOutlivesData) => {}
+            Gate::Fail | Gate::Hold => return,
         }
         let mut waiting = std::mem::take(&mut self.writes.for_window);
         while let Some(key) = waiting.pop_front() {

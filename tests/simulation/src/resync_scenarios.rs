@@ -1,5 +1,6 @@
 //! Schedules of the resync that a broken rule must spoil.
 
+use crate::disk_faults::Broken;
 use crate::geometry::Geometry;
 use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure};
@@ -203,4 +204,38 @@ pub(crate) fn a_bit_set_while_connected(stage: Stage) -> Ending {
     world.mend_sectors(0);
     let synced = world.gets_in_sync();
     ensure(&world, synced, "they never got in sync")
+}
+
+/// Equal bytes are marked, the target has read its own, and then a write comes: the target's disk
+/// takes it, the source's does not. What is found equal now is not.
+pub(crate) fn a_write_that_the_source_loses_while_it_compares(stage: Stage) -> Ending {
+    for seed in 0..20 {
+        let profile = Profile {
+            checksums: [ChecksumUse::Always; 2],
+            on_io_error: OnIoError::PassOn,
+            ..Profile::calm()
+        };
+        let mut world = stage.pair_of(seed, profile);
+        world.write(0, 0..256);
+        world.command(0, Command::InvalidateRemote);
+        let begun = world.run_until(LONG_US, |world| progress(world, 1).is_some());
+        ensure(&world, begun, "the resync never began")?;
+        world.break_disk(0, Broken::WRITES);
+        for first in (0..256).step_by(16) {
+            world.begin_write(0, first..first + 8);
+        }
+        let answered = world.wait_for_client(0);
+        ensure(&world, answered, "a write was not answered")?;
+        world.break_disk(0, Broken::default());
+        let good = world
+            .run_until(LONG_US, |world| is(world, 1, |status| status.disk == DiskState::UpToDate));
+        ensure(&world, good, "the target never got good")?;
+        // The source has lost writes: it fetches what it lacks when they meet again.
+        let apart = world.cut_and_wait();
+        ensure(&world, apart, "the nodes never noticed the cut")?;
+        world.reconnect();
+        let synced = world.gets_in_sync();
+        ensure(&world, synced, "they never got in sync")?;
+    }
+    Ok(())
 }

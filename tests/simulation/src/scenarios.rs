@@ -131,6 +131,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: resync_scenarios::equal_counts_as_a_write,
     },
     Scenario {
+        name: "d7_a_comparison_does_not_count_when_the_target_was_written_to_meanwhile",
+        catches: &[Mutation::StaleDigestCounts, Mutation::WindowOutlivesData],
+        play: resync_scenarios::a_write_that_the_source_loses_while_it_compares,
+    },
+    Scenario {
         name: "f16_a_pause_acts_before_the_grant",
         catches: &[Mutation::ThrottleAfterGrant],
         play: resync_scenarios::a_pause_acts_before_the_grant,

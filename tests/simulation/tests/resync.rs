@@ -56,6 +56,11 @@ fn f10d_equal_counts_as_a_write() {
 }
 
 #[test]
+fn d7_a_comparison_does_not_count_when_the_target_was_written_to_meanwhile() {
+    holds("d7_a_comparison_does_not_count_when_the_target_was_written_to_meanwhile");
+}
+
+#[test]
 fn f16_a_pause_acts_before_the_grant() {
     holds("f16_a_pause_acts_before_the_grant");
 }
