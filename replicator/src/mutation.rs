@@ -39,6 +39,7 @@ mutations! {
     EqualClearsAtOnce: "D7: blocks that a comparison found equal are cleared without a flush";
     StaleDigestCounts: "D7: a comparison counts although the target was written to meanwhile";
     WindowOutlivesData: "D2: without good data writes wait on for a place in the peer's window";
+    HeldAnswersOutliveData: "D2: what was held back is answered although no good copy is left";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";

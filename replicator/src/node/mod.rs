@@ -287,6 +287,7 @@ impl Node {
         self.notices_send();
         self.persist_found();
         self.watch_for_data();
+        self.held_answers_need_data();
         self.watch_for_stalls();
     }
 

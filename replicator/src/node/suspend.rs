@@ -2,10 +2,11 @@
 //! flight included, until every reason is gone (G5).
 
 use super::Node;
+use super::access::Gate;
 use crate::event::{ClientError, ClientOp, Event, Output};
 use crate::ids::{BufferId, CommandId, RequestId};
 use crate::mutation::Mutation;
-use crate::state::{Role, Suspended};
+use crate::state::{DiskState, Role, Suspended};
 use std::collections::VecDeque;
 
 /// An answer that must not be given yet, with the buffer that is given back after it.
@@ -130,17 +131,38 @@ impl Node {
     }
 
     /// What was done on both disks while it was frozen counts as done alone when the peer has gone
-    /// since: not before the new generation is durable (G2).
+    /// since: not before the new generation is durable (G2). When the own disk has gone, not before
+    /// the peer has taken over (D10).
     pub(super) fn answer_held(&mut self) {
         if self.suspension.answers.is_empty() || self.suspension.holds() {
             return;
         }
-        if self.role == Role::Primary && !self.begin_alone() {
-            return;
+        if self.role == Role::Primary {
+            self.held_answers_need_data();
+            let waits = match self.gate() {
+                Gate::Mirror | Gate::Alone | Gate::Remote | Gate::Fail => false,
+                Gate::Hold => self.replica.state() != DiskState::UpToDate,
+            };
+            if waits || !self.begin_alone() {
+                return;
+            }
         }
         for HeldAnswer { request, result, release } in std::mem::take(&mut self.suspension.answers)
         {
             self.reply(request, result, release);
+        }
+    }
+
+    /// No good copy is within reach: what was done and not answered may be on none that counts
+    /// later, so it is not promised (D2).
+    pub(super) fn held_answers_need_data(&mut self) {
+        let lacks = self.role == Role::Primary
+            && self.replica.state() != DiskState::UpToDate
+            && self.peer.disk() != DiskState::UpToDate;
+        if lacks && !self.breaks(Mutation::HeldAnswersOutliveData) {
+            for held in &mut self.suspension.answers {
+                held.result = Err(ClientError::Io);
+            }
         }
     }
 }

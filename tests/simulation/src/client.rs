@@ -294,7 +294,7 @@ impl World {
             let why = format!("{id:?} was answered, and is not durable on the only copy");
             return self.fail(why);
         }
-        self.ledger.flushed(server, sectors.clone(), &floors);
+        self.ledger.flushed_as_sole(server, sectors.clone(), &floors);
         self.ledger.wrote_alone(server, sectors, &before);
     }
 

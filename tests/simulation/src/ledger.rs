@@ -23,11 +23,22 @@ struct Copy {
     cached: Vec<u64>,
     /// By sector: what it must hold whatever happens.
     durable: Vec<u64>,
+    /// By sector: the same as long as it is the only copy (D18). A second one that is there again
+    /// may have this in its cache alone, and be the one that counts when both have lost power.
+    sole: Vec<u64>,
     /// When something was answered last by this node, since both had the same, that the peer's copy
     /// lacks.
     alone: Option<u64>,
     /// When it was promoted last, since then, without the peer's data.
     promoted_alone: Option<u64>,
+}
+
+impl Copy {
+    fn promises_nothing(&mut self) {
+        for promise in [&mut self.cached, &mut self.durable, &mut self.sole] {
+            promise.fill(0);
+        }
+    }
 }
 
 /// The end of a resync was granted: what the target's copy holds if it takes the grant.
@@ -57,6 +68,7 @@ impl Ledger {
         let copy = || Copy {
             cached: vec![0; sectors],
             durable: vec![0; sectors],
+            sole: vec![0; sectors],
             alone: None,
             promoted_alone: None,
         };
@@ -156,6 +168,14 @@ impl Ledger {
         }
     }
 
+    /// The same for the copy of `host` as the only one (D18).
+    pub(crate) fn flushed_as_sole(&mut self, host: usize, sectors: Range<usize>, floors: &[u64]) {
+        for (sector, flushed) in sectors.zip(floors) {
+            let floor = &mut self.copies[host].sole[sector];
+            *floor = (*flushed).max(*floor);
+        }
+    }
+
     /// `host` answers something that the peer's copy lacks. A generation begins on a flushed disk:
     /// what both had before the first such answer is durable.
     pub(crate) fn went_alone(&mut self, host: usize) {
@@ -201,7 +221,9 @@ impl Ledger {
     /// The copy of `host` lost what was not flushed.
     pub(crate) fn lose_power(&mut self, host: usize) {
         let copy = &mut self.copies[host];
-        copy.cached.clone_from(&copy.durable);
+        for ((cached, durable), sole) in copy.cached.iter_mut().zip(&copy.durable).zip(&copy.sole) {
+            *cached = *durable.max(sole);
+        }
     }
 
     /// What both copies must hold when they are said to be the same.
@@ -272,15 +294,13 @@ impl Ledger {
         }
         // The source has flushed before the target gives its copy up.
         self.common_is_durable(1 - target);
-        self.copies[target].cached.fill(0);
-        self.copies[target].durable.fill(0);
+        self.copies[target].promises_nothing();
         Ok(())
     }
 
     /// A block of the copy of `host` went bad: it promises nothing until it is in sync again.
     pub(crate) fn degraded(&mut self, host: usize) {
-        self.copies[host].cached.fill(0);
-        self.copies[host].durable.fill(0);
+        self.copies[host].promises_nothing();
     }
 
     /// The source of a resync grants its end: the target must hold everything. From here on the
@@ -300,6 +320,7 @@ impl Ledger {
         {
             for host in [0, 1] {
                 self.hold_in_common(host, grant.at);
+                self.copies[host].sole.fill(0);
             }
         }
     }
@@ -308,8 +329,10 @@ impl Ledger {
     fn bind(&mut self, host: usize, floors: &[u64]) {
         let copy = &mut self.copies[host];
         copy.cached.copy_from_slice(floors);
-        for (durable, floor) in copy.durable.iter_mut().zip(floors) {
-            *durable = (*durable).min(*floor);
+        for promise in [&mut copy.durable, &mut copy.sole] {
+            for (durable, floor) in promise.iter_mut().zip(floors) {
+                *durable = (*durable).min(*floor);
+            }
         }
     }
 
@@ -331,8 +354,7 @@ impl Ledger {
             }
         }
         for copy in &mut self.copies {
-            copy.cached.fill(0);
-            copy.durable.fill(0);
+            copy.promises_nothing();
             copy.alone = None;
             copy.promoted_alone = None;
         }
@@ -342,8 +364,7 @@ impl Ledger {
     /// The operator threw the copy of `host` away.
     pub(crate) fn discard(&mut self, host: usize) {
         let copy = &mut self.copies[host];
-        copy.cached.fill(0);
-        copy.durable.fill(0);
+        copy.promises_nothing();
         copy.alone = None;
         copy.promoted_alone = None;
         self.grant = None;
@@ -364,8 +385,7 @@ impl Ledger {
     /// A target that has not taken the grant is no copy.
     fn void_grant(&mut self, target: usize) {
         if self.grant.take_if(|grant| grant.target == target).is_some() {
-            self.copies[target].cached.fill(0);
-            self.copies[target].durable.fill(0);
+            self.copies[target].promises_nothing();
         }
     }
 }

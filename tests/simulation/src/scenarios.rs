@@ -246,6 +246,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: suspension_scenarios::suspend_io_begins_no_generation,
     },
     Scenario {
+        name: "d2_what_is_held_back_is_not_answered_without_data",
+        catches: &[Mutation::HeldAnswersOutliveData],
+        play: suspension_scenarios::what_is_held_back_is_not_answered_without_data,
+    },
+    Scenario {
         name: "f14a_frozen_until_the_peer_is_back",
         catches: &[Mutation::FreezeAfterAnswering],
         play: fencing_scenarios::frozen_until_the_peer_is_back,

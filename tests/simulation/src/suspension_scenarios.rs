@@ -65,3 +65,29 @@ pub(crate) fn suspend_io_begins_no_generation(stage: Stage) -> Ending {
     ensure(&world, in_sync && current(&world) == before, "not answered on the old generation")?;
     well(&world)
 }
+
+/// Done on both disks, held back, and then the peer loses it with its power and the own disk is
+/// given up: nobody may say that it is written.
+pub(crate) fn what_is_held_back_is_not_answered_without_data(stage: Stage) -> Ending {
+    for seed in 0..5 {
+        let mut world = stage.calm_pair(seed);
+        world.stick_writes(0, true);
+        world.begin_write(0, SECTORS);
+        world.run_for(2_000);
+        world.ask(0, Command::SuspendIo);
+        world.stick_writes(0, false);
+        world.run_for(2_000);
+        world.cut_power(1);
+        let lost = until_connected(&mut world, false);
+        ensure(&world, lost, "the loss of the peer was not noticed")?;
+        world.ask(0, Command::Detach { force: true });
+        let up = world.bring_up_and_wait(1);
+        ensure(&world, up, "the peer never came up")?;
+        world.run_for(LONG_US);
+        world.ask(0, Command::ResumeIo);
+        let answered = world.wait_for_client(0);
+        ensure(&world, answered, "what was held back is never answered")?;
+        ensure(&world, world.client_errors() == 1, "it was answered as if it were written")?;
+    }
+    Ok(())
+}
