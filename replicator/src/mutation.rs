@@ -40,6 +40,7 @@ mutations! {
     StaleDigestCounts: "D7: a comparison counts although the target was written to meanwhile";
     WindowOutlivesData: "D2: without good data writes wait on for a place in the peer's window";
     HeldAnswersOutliveData: "D2: what was held back is answered although no good copy is left";
+    PairEndsUnheard: "D8: a demotion waits on when the last pair of flushes ends without good data";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";
@@ -77,6 +78,7 @@ mutations! {
     WriteDuringHandshake: "D17: writes go on alone while a handshake is under way";
     LostPowerForgotten: "G1: a node does not mark that it lost power";
     ResizeWithoutBits: "D20: the new part's bits are not set before the size is committed";
+    ResizeForgottenWithoutDisk: "D20: a node that loses its disk exports the size of before a resize";
     ResizeUnasked: "D20: the Primary commits and uses the new size before the peer has committed";
     ResizeOldEndLost: "D20: the place where the disk ended before it grew is not searched";
     ResizeKeepsLarger: "D20: a node that alone has the commit keeps the larger size at the handshake";

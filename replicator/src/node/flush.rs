@@ -247,6 +247,9 @@ impl Node {
                 // No good data at the moment: once more when there are, or an error.
                 let Some(pair) = self.pairs.open.remove(index) else { return };
                 self.waiters_again(pair.waiters);
+                if !self.breaks(Mutation::PairEndsUnheard) {
+                    self.a_pair_ended();
+                }
                 return;
             }
             (Half::UnderWay, _) | (_, Half::UnderWay) => return,
@@ -279,6 +282,11 @@ impl Node {
                 Waiter::Resize => self.resize_flushed(),
             }
         }
+        self.a_pair_ended();
+    }
+
+    /// Whoever waits for a place among the pairs, or for the last of them, looks again.
+    fn a_pair_ended(&mut self) {
         self.flushes_resume();
         self.log_pump();
         self.demote_when_quiet();
@@ -371,7 +379,6 @@ impl Node {
                 Waiter::Resize => self.resize_gives_up("there are no good data any more"),
             }
         }
-        self.flushes_resume();
     }
 
     /// The own disk is gone: what it had to flush counts for nothing.

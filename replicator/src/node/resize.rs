@@ -344,6 +344,7 @@ impl Node {
             return;
         }
         self.send(Message::ResizeEnd { done: true });
+        self.peer_has_own_size();
         self.export_has_size();
         let text = format!(
             "resize: the device has {} bytes now; NBD clients see that when they connect again",

@@ -4,6 +4,7 @@
 use super::Node;
 use super::peer::{Plan, With};
 use super::persist::Then;
+use super::replica::Attached;
 use super::resize_disk::Proposal;
 use crate::event::{Level, Output};
 use crate::generation::{Decision, End};
@@ -69,7 +70,7 @@ impl Node {
     }
 
     pub(super) fn resize_prepare_received(&mut self, size_bytes: u64, assume_clean: bool) {
-        let now_bytes = self.replica.attached().map_or(0, super::replica::Attached::size_bytes);
+        let now_bytes = self.replica.attached().map_or(0, Attached::size_bytes);
         match self.resize.led {
             Led::Measured(layout) if size_bytes > now_bytes && size_bytes <= layout.data_bytes => {
                 self.resize.attempt += 1;
@@ -117,10 +118,24 @@ impl Node {
         }
     }
 
+    /// Both have committed: should the own disk leave, the device is as large as the peer's.
+    pub(super) fn peer_has_own_size(&mut self) {
+        let Some(size_bytes) = self.replica.attached().map(Attached::size_bytes) else { return };
+        if self.breaks(Mutation::ResizeForgottenWithoutDisk) {
+            return;
+        }
+        if let Some(peer) = self.peer.connected_mut() {
+            peer.size_bytes = size_bytes;
+            // The resync of the new part begins from what was said in the handshake.
+            peer.with.parameters.agreed_bytes = size_bytes;
+        }
+    }
+
     pub(super) fn resize_end_received(&mut self, done: bool) {
         match (std::mem::take(&mut self.resize.led), done) {
             (Led::Committing { .. }, true) => {
                 self.persist_superblock(|superblock| superblock.proposed_bytes = 0, None);
+                self.peer_has_own_size();
                 self.resync_in_session(End::Target);
             }
             (Led::Committing { from_bytes }, false) => {
@@ -137,8 +152,10 @@ impl Node {
             (Led::Nothing | Led::Measuring | Led::Measured(_) | Led::Preparing(_), false) => {
                 self.bitmap_has_agreed_size();
             }
-            // The disk failed meanwhile; the Primary has been told.
-            (Led::Nothing, true) if self.replica.attached().is_none() => {}
+            // The disk failed meanwhile. The size is known again when the two have met.
+            (Led::Nothing, true) if self.replica.attached().is_none() => {
+                self.drop_session_to_meet_again("the device has grown without this node's disk");
+            }
             (Led::Nothing | Led::Measuring | Led::Measured(_) | Led::Preparing(_), true) => {
                 self.drop_session("the end of a resize came out of turn");
             }

@@ -98,9 +98,10 @@ impl World {
 
     /// A node opens its export: its data must hold what was promised of them.
     pub(crate) fn export_opens(&mut self, host: usize) {
-        let Some(status) = self.status(host) else { return };
-        let with_peer = status.connection == ConnectionState::Connected
-            && status.peer_disk >= DiskState::Inconsistent;
+        // As it was when the export was to be opened: the engine may have gone on since.
+        let (connection, peer_disk) = self.hosts[host].peer_said;
+        let with_peer =
+            connection == ConnectionState::Connected && peer_disk >= DiskState::Inconsistent;
         let server = self.server_of(host);
         let content = self.hosts[server].data.current();
         if let Some(sector) = self.ledger.first_lost(server, content) {

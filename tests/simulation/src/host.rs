@@ -8,6 +8,7 @@ use crate::geometry::Geometry;
 use crate::metadata_disk::MetadataDisk;
 use replicator::event::{Handler, Input};
 use replicator::node::Node;
+use replicator::state::{ConnectionState, DiskState};
 use replicator::status::Status;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -62,6 +63,8 @@ pub(crate) struct Host {
     pub(crate) connection_changes: u64,
     /// When that was last.
     pub(crate) connection_changed_us: u64,
+    /// What its events have said of the peer: the connection, and the peer's disk.
+    pub(crate) peer_said: (ConnectionState, DiskState),
     /// The engine's picture after its last event.
     pub(crate) status: Option<Status>,
 }
@@ -96,6 +99,7 @@ impl Host {
             frozen: false,
             connection_changes: 0,
             connection_changed_us: 0,
+            peer_said: (ConnectionState::Unconnected, DiskState::DUnknown),
             status: None,
         }
     }

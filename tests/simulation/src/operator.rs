@@ -4,7 +4,7 @@
 use crate::world::{Happening, World};
 use replicator::event::{Answer, Command, Input};
 use replicator::ids::CommandId;
-use replicator::state::{DiskState, Role};
+use replicator::state::{ConnectionState, DiskState, Role};
 use replicator::wire::Kind;
 
 /// One kind of act. What it is done to is drawn when it is done.
@@ -317,6 +317,7 @@ impl World {
         this.stopped = false;
         this.backlog.clear();
         this.status = None;
+        this.peer_said = (ConnectionState::Unconnected, DiskState::DUnknown);
         this.export_sectors = None;
         this.timer_at_us = None;
         this.metadata.process_dies();

@@ -71,5 +71,30 @@ pub(crate) fn takes_a_lone_commit_back(stage: Stage) -> Ending {
     let refused = matches!(answer, Some(Answer::Refused(_)));
     ensure(&world, refused && world.has_lost(), "the peer's commit was not lost")?;
     let in_sync = world.gets_in_sync();
-    ensure(&world, in_sync && world.size_bytes(1) == before, "the two did not take it back")
+    ensure(&world, in_sync && world.size_bytes(1) == before, "the two did not take it back")?;
+    // Both have met again by then.
+    world.run_for(1_000_000);
+    let in_sync = world.gets_in_sync();
+    ensure(&world, in_sync, "the two did not meet again")?;
+    let answer = world.ask(0, Command::Resize { size_bytes: None, assume_clean: false });
+    ensure(&world, answer == Some(Answer::Done), "the device did not grow after all")?;
+    let in_sync = world.gets_in_sync();
+    ensure(&world, in_sync && world.size_bytes(1) > before, "the two did not get in sync")
+}
+
+/// The device has grown, and then the disks leave one after the other: whoever is promoted on the
+/// peer's disk exports the whole of it.
+pub(crate) fn is_remembered_without_a_disk(stage: Stage) -> Ending {
+    for host in [0, 1] {
+        let mut world = growing_pair(stage, 4);
+        let answer = both_grow(&mut world, false);
+        let in_sync = world.gets_in_sync();
+        ensure(&world, answer == Some(Answer::Done) && in_sync, "the device did not grow")?;
+        let demoted = world.demote_and_wait(0);
+        ensure(&world, demoted, "the Primary was not demoted")?;
+        world.ask(host, Command::Detach { force: false });
+        let answer = world.ask(host, Command::Primary { force: false });
+        ensure(&world, answer == Some(Answer::Done), "no promotion on the peer's disk")?;
+    }
+    Ok(())
 }

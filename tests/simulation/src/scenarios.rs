@@ -246,6 +246,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: suspension_scenarios::suspend_io_begins_no_generation,
     },
     Scenario {
+        name: "d8_a_demotion_ends_with_the_last_pair_of_flushes",
+        catches: &[Mutation::PairEndsUnheard],
+        play: suspension_scenarios::a_demotion_ends_with_the_last_pair,
+    },
+    Scenario {
         name: "d2_what_is_held_back_is_not_answered_without_data",
         catches: &[Mutation::HeldAnswersOutliveData],
         play: suspension_scenarios::what_is_held_back_is_not_answered_without_data,
@@ -324,6 +329,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "r26_a_lone_commit_is_taken_back",
         catches: &[Mutation::ResizeKeepsLarger],
         play: resize_scenarios::takes_a_lone_commit_back,
+    },
+    Scenario {
+        name: "d20_the_size_is_remembered_without_a_disk",
+        catches: &[Mutation::ResizeForgottenWithoutDisk],
+        play: resize_scenarios::is_remembered_without_a_disk,
     },
 ];
 

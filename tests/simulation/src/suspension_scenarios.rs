@@ -3,7 +3,7 @@
 use crate::scenarios::{Ending, Stage, ensure, well};
 use crate::world::World;
 use replicator::event::Command;
-use replicator::state::ConnectionState;
+use replicator::state::{ConnectionState, Role};
 use std::ops::Range;
 
 const SECTORS: Range<usize> = 16..24;
@@ -90,4 +90,23 @@ pub(crate) fn what_is_held_back_is_not_answered_without_data(stage: Stage) -> En
         ensure(&world, world.client_errors() == 1, "it was answered as if it were written")?;
     }
     Ok(())
+}
+
+/// Both disks are out of reach while a flush of the node's own is under way: a demotion that waits
+/// for it ends all the same.
+pub(crate) fn a_demotion_ends_with_the_last_pair(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(1);
+    world.stick_flushes(1, true);
+    world.write(0, SECTORS);
+    // The flush that nobody asked for begins.
+    world.run_for(1_500_000);
+    world.ask(0, Command::Detach { force: true });
+    world.client_leaves(0);
+    world.command(0, Command::Secondary);
+    world.run_for(1_000);
+    world.kill_daemon(1);
+    let demoted = world.run_until(LONG_US, |world| {
+        world.status(0).is_some_and(|status| status.role == Role::Secondary)
+    });
+    ensure(&world, demoted, "the demotion never ends")
 }

@@ -108,14 +108,13 @@ impl World {
                 }
                 return self.coverage.hear(text);
             }
-            Event::Connection { .. } => {
+            Event::Connection { new, .. } => {
                 self.hosts[host].connection_changes += 1;
                 self.hosts[host].connection_changed_us = self.now_us;
+                self.hosts[host].peer_said.0 = *new;
             }
-            Event::Role { .. }
-            | Event::Disk { .. }
-            | Event::PeerDisk { .. }
-            | Event::Replication { .. } => {}
+            Event::PeerDisk { new, .. } => self.hosts[host].peer_said.1 = *new,
+            Event::Role { .. } | Event::Disk { .. } | Event::Replication { .. } => {}
             Event::Suspension { new, .. } => {
                 self.hosts[host].frozen = new.any();
                 self.coverage.count("clients' I/O frozen or thawed");
