@@ -75,6 +75,11 @@ impl Node {
 
     pub(super) fn demote_flushed(&mut self) {
         let RoleChange::FlushingBoth { command } = self.role_change else { return };
+        if self.replica.is_gone() && !self.breaks(Mutation::DemotionNeedsDisk) {
+            // It has failed under the flush; the peer has taken over, and has flushed.
+            self.demoted_diskless(command);
+            return;
+        }
         self.role_change = RoleChange::Unmarking { command };
         if self.breaks(Mutation::MarkOffFirst) {
             self.empty_log();

@@ -251,6 +251,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: suspension_scenarios::a_demotion_ends_with_the_last_pair,
     },
     Scenario {
+        name: "d8_a_demotion_ends_without_its_disk",
+        catches: &[Mutation::DemotionNeedsDisk],
+        play: suspension_scenarios::a_demotion_ends_without_its_disk,
+    },
+    Scenario {
         name: "d2_what_is_held_back_is_not_answered_without_data",
         catches: &[Mutation::HeldAnswersOutliveData],
         play: suspension_scenarios::what_is_held_back_is_not_answered_without_data,

@@ -1,5 +1,6 @@
 //! Frozen clients' I/O: nothing is started, nothing answered, no generation begun (G5, G2).
 
+use crate::disk_faults::Broken;
 use crate::scenarios::{Ending, Stage, ensure, well};
 use crate::world::World;
 use replicator::event::Command;
@@ -108,5 +109,14 @@ pub(crate) fn a_demotion_ends_with_the_last_pair(stage: Stage) -> Ending {
     let demoted = world.run_until(LONG_US, |world| {
         world.status(0).is_some_and(|status| status.role == Role::Secondary)
     });
+    ensure(&world, demoted, "the demotion never ends")
+}
+
+/// The disk fails under the flush of a demotion; the peer takes over, and the demotion ends.
+pub(crate) fn a_demotion_ends_without_its_disk(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(1);
+    world.write(0, SECTORS);
+    world.break_disk(0, Broken { flushes: true, ..Broken::default() });
+    let demoted = world.demote_and_wait(0);
     ensure(&world, demoted, "the demotion never ends")
 }

@@ -129,7 +129,7 @@ impl World {
             metadata_false: false,
             broken: None,
             violation: None,
-            tracing: tracing || std::env::var_os("T").is_some(),
+            tracing,
             steps: 0,
             random,
             profile,

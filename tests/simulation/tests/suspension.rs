@@ -7,6 +7,7 @@ use simulation::{Profile, World, scenario_tests};
 const LONG_US: u64 = 3_000_000;
 
 scenario_tests! {
+    d8_a_demotion_ends_without_its_disk
     d8_a_demotion_ends_with_the_last_pair_of_flushes
     d2_what_is_held_back_is_not_answered_without_data
     suspend_io_holds_what_is_in_flight_and_what_comes
