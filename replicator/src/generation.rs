@@ -7,6 +7,7 @@
 
 pub use crate::generation_steps::{begin_sync, retire_bitmap, rotate};
 
+use crate::generation_restored::{judge_restored, knows};
 use crate::ids::NodeIndex;
 use crate::message::DataStatement;
 use crate::settings::SplitBrainPolicies;
@@ -167,7 +168,7 @@ pub(crate) fn matches(one: u64, other: u64) -> bool {
     same(one, other) && !is_blank(one)
 }
 
-fn sync(end: End, amount: Amount, rule: u16, mine: &DataStatement) -> Decision {
+pub(crate) fn sync(end: End, amount: Amount, rule: u16, mine: &DataStatement) -> Decision {
     Decision {
         verdict: Verdict::Sync { end, amount },
         rule,
@@ -179,7 +180,7 @@ fn sync(end: End, amount: Amount, rule: u16, mine: &DataStatement) -> Decision {
     }
 }
 
-fn plain(verdict: Verdict, rule: u16, mine: &DataStatement) -> Decision {
+pub(crate) fn plain(verdict: Verdict, rule: u16, mine: &DataStatement) -> Decision {
     Decision {
         verdict,
         rule,
@@ -236,10 +237,17 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
         decision.corrected = retire_bitmap(*s);
     }
     // Equal generations: a better disk has the same data, and has them whole. But what a lost cache
-    // held may be on a disk that is Outdated by a detach alone: nobody has answered anything since.
-    decision.yields_to = match kept_power(mine, yours) {
-        Some(_) => YieldsTo::WholeDisk,
-        None => YieldsTo::BetterDisk,
+    // held may be on a disk that is Outdated by a detach or an `outdate` alone: nobody has answered
+    // anything since.
+    let source_alone_kept_power = match decision.end() {
+        Some(End::Source) => !mine.lost_power && yours.lost_power,
+        Some(End::Target) => mine.lost_power && !yours.lost_power,
+        None => false,
+    };
+    decision.yields_to = if source_alone_kept_power || kept_power(mine, yours).is_some() {
+        YieldsTo::WholeDisk
+    } else {
+        YieldsTo::BetterDisk
     };
     decision
 }
@@ -378,42 +386,6 @@ const fn start_undone(generations: &Generations) -> Generations {
 
 fn started_from(sync_generation: u64, base: u64) -> bool {
     !is_blank(base) && identity(sync_generation) == identity(base.wrapping_add(SYNC_OFFSET))
-}
-
-/// One has once seen the numbers of this very replica of the other (G8).
-const fn knows(one: &DataStatement, other: &DataStatement) -> bool {
-    one.peer_minimum.instance_id != 0 && one.peer_minimum.instance_id == other.instance_id
-}
-
-/// `other` shows less than it once confirmed to `one`: it was restored from an older copy (G8).
-const fn is_older_copy(other: &DataStatement, one: &DataStatement) -> bool {
-    knows(one, other)
-        && (other.met.superblock < one.peer_minimum.superblock_sequence
-            || other.met.log < one.peer_minimum.log_sequence)
-}
-
-/// G8: what was restored from an older copy is replaced whole and never copied from. If it has gone
-/// on since then, that is for an operator to judge.
-fn judge_restored(decision: &mut Decision, mine: &DataStatement, yours: &DataStatement) {
-    if is_blank(mine.generations.current) || is_blank(yours.generations.current) {
-        return;
-    }
-    let went_on = |restored: &DataStatement, other: &DataStatement| {
-        let Generations { current, bitmap, history: [younger, older] } = other.generations;
-        let had = [current, bitmap, younger, older];
-        !had.iter().any(|had| matches(restored.generations.current, *had))
-    };
-    let (end, alone) = match (is_older_copy(mine, yours), is_older_copy(yours, mine)) {
-        (false, false) => return,
-        (true, true) => (None, true),
-        (true, false) => (Some(End::Target), went_on(mine, yours)),
-        (false, true) => (Some(End::Source), went_on(yours, mine)),
-    };
-    *decision = match end {
-        Some(end) if !alone => sync(end, Amount::Full, 120, mine),
-        Some(_) | None => plain(Verdict::SplitBrain { common_base: false }, 120, mine),
-    };
-    decision.restored = end;
 }
 
 /// Disk states and roles override an arbitrary direction: a Primary beats a tie-break, a better

@@ -142,6 +142,17 @@ fn a_source_that_lost_power_after_its_target_finished_yields_to_it() {
 }
 
 #[test]
+fn a_crashed_primary_that_was_outdated_by_hand_has_what_the_lost_cache_held() {
+    let survivor =
+        DataStatement { crashed_primary: true, disk: DiskState::Outdated, ..has(A, 0, [B, 0]) };
+    let lost = DataStatement { lost_power: true, disk: DiskState::Consistent, ..has(A, 0, [B, 0]) };
+    assert_eq!(verdict(&survivor, &lost), (SOURCE, 40));
+    assert_eq!(verdict(&lost, &survivor), (TARGET, 40));
+    let kept = DataStatement { lost_power: false, ..lost };
+    assert_eq!(verdict(&survivor, &kept), (TARGET, 40), "both kept it: the better disk");
+}
+
+#[test]
 fn a_primary_that_has_finished_as_target_has_the_newer_data() {
     let target = DataStatement { role: Role::Primary, ..has(A, 0, [B, C]) };
     let source = has(A, B, [C, 0]);

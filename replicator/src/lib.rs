@@ -20,6 +20,7 @@ pub mod digest;
 mod entropy;
 pub mod event;
 pub mod generation;
+mod generation_restored;
 mod generation_steps;
 mod handler;
 pub mod ids;

@@ -42,6 +42,7 @@ mutations! {
     HeldAnswersOutliveData: "D2: what was held back is answered although no good copy is left";
     PairEndsUnheard: "D8: a demotion waits on when the last pair of flushes ends without good data";
     DemotionNeedsDisk: "D8: a demotion waits for the mark of a disk that failed under its flush";
+    DetachForgetsSealed: "D5: a detach marks no bits for what a flush under way has sealed";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";

@@ -8,6 +8,7 @@ use super::replica::Replica;
 use super::route::AfterFlush;
 use crate::event::{Answer, Level, Output, Refusal, RefusalClass};
 use crate::ids::CommandId;
+use crate::mutation::Mutation;
 use crate::state::{DiskState, Role};
 use metadata::units::BlockRange;
 
@@ -95,8 +96,12 @@ impl Node {
         if self.detaching.is_none() || self.replica.attached().is_none() {
             return;
         }
-        // D5: what the peer has not flushed leaves the log with its bits.
-        let unflushed: Vec<BlockRange> = self.unflushed.runs().collect();
+        // D5: what the peer has not flushed leaves the log with its bits; a pair that nobody waits
+        // for may have begun since.
+        let mut unflushed: Vec<BlockRange> = self.unflushed.runs().collect();
+        if !self.breaks(Mutation::DetachForgetsSealed) {
+            unflushed.extend(self.pairs.sealed_runs());
+        }
         for run in unflushed {
             self.mark_out_of_sync(run);
         }
