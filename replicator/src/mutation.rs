@@ -43,6 +43,7 @@ mutations! {
     PairEndsUnheard: "D8: a demotion waits on when the last pair of flushes ends without good data";
     DemotionNeedsDisk: "D8: a demotion waits for the mark of a disk that failed under its flush";
     DetachForgetsSealed: "D5: a detach marks no bits for what a flush under way has sealed";
+    SourceMayLeave: "D10: a disk is detached while the peer is asked to give its data up for it";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";

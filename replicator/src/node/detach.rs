@@ -42,11 +42,16 @@ impl Node {
     }
 
     fn may_detach(&self, force: bool) -> Result<(), Refusal> {
+        // The source of a resync that is about to begin would leave with the only good copy.
+        let is_needed = self.invalidation.is_busy() && !self.breaks(Mutation::SourceMayLeave);
         let busy = self.detaching.is_some()
+            || is_needed
             || self.role_change != RoleChange::None
             || self.replica.state() == DiskState::Attaching;
         if busy && !force {
-            let text = "the disk or the role is changing; try again when that is over".to_owned();
+            let text =
+                "the disk, the role or the peer's data are changing; try again when that is over"
+                    .to_owned();
             return Err(state(text));
         }
         if force { Ok(()) } else { self.may_still_detach() }

@@ -15,6 +15,7 @@ use crate::event::{Level, Refusal, RefusalClass};
 use crate::generation::End;
 use crate::ids::{CommandId, LinkId, NodeIndex};
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::settings::ChecksumUse;
 use crate::state::{DiskState, Role};
 
@@ -90,6 +91,9 @@ impl Node {
         if disk != DiskState::UpToDate {
             let text = format!("Need access to UpToDate data: the disk of {me} is {disk}");
             return Err(Refusal { class: RefusalClass::NoGoodData, text });
+        }
+        if self.detaching.is_some() && !self.breaks(Mutation::SourceMayLeave) {
+            return Err(state(format!("the disk of {me} is being detached; the peer's is needed")));
         }
         Ok(())
     }
@@ -190,9 +194,12 @@ impl Node {
         if let Some(command) = self.invalidation.command.take() {
             self.answer(command, Ok(()));
         }
-        if self.is_session(link) && self.invalidation.begins == Some(End::Target) {
+        if self.is_session(link) {
+            // A source that has lost its disk meanwhile must not count on this one.
             self.send_state();
-            self.send(Message::SyncAsk { refusal: None });
+            if self.invalidation.begins == Some(End::Target) {
+                self.send(Message::SyncAsk { refusal: None });
+            }
         }
     }
 
@@ -254,7 +261,7 @@ impl Invalidation {
         matches!(self.begins, Some(End::Source))
     }
 
-    const fn is_busy(&self) -> bool {
+    pub(super) const fn is_busy(&self) -> bool {
         self.command.is_some() || self.begins.is_some()
     }
 }

@@ -239,3 +239,29 @@ pub(crate) fn a_write_that_the_source_loses_while_it_compares(stage: Stage) -> E
     }
     Ok(())
 }
+
+/// `detach` and `invalidate-remote` at once: one of the two is refused, and a good copy is left.
+pub(crate) fn a_source_does_not_leave(stage: Stage) -> Ending {
+    for detach_first in [true, false] {
+        let mut world = stage.calm_pair(1);
+        world.stick_writes(0, true);
+        world.begin_write(0, SECTORS);
+        world.run_for(1_000);
+        let detach = Command::Detach { force: false };
+        let (first, second) = if detach_first {
+            (detach, Command::InvalidateRemote)
+        } else {
+            (Command::InvalidateRemote, detach)
+        };
+        world.command(0, first);
+        world.command(0, second);
+        world.run_for(1_000);
+        world.stick_writes(0, false);
+        world.run_for(LONG_US);
+        let good = [0, 1]
+            .into_iter()
+            .any(|host| is(&world, host, |status| status.disk == DiskState::UpToDate));
+        ensure(&world, good, "no good copy is left")?;
+    }
+    Ok(())
+}

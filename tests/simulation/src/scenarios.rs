@@ -136,6 +136,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: resync_scenarios::a_write_that_the_source_loses_while_it_compares,
     },
     Scenario {
+        name: "f22g_a_source_does_not_leave_while_the_peer_gives_its_data_up",
+        catches: &[Mutation::SourceMayLeave],
+        play: resync_scenarios::a_source_does_not_leave,
+    },
+    Scenario {
         name: "f16_a_pause_acts_before_the_grant",
         catches: &[Mutation::ThrottleAfterGrant],
         play: resync_scenarios::a_pause_acts_before_the_grant,

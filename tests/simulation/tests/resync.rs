@@ -61,6 +61,11 @@ fn d7_a_comparison_does_not_count_when_the_target_was_written_to_meanwhile() {
 }
 
 #[test]
+fn f22g_a_source_does_not_leave_while_the_peer_gives_its_data_up() {
+    holds("f22g_a_source_does_not_leave_while_the_peer_gives_its_data_up");
+}
+
+#[test]
 fn f16_a_pause_acts_before_the_grant() {
     holds("f16_a_pause_acts_before_the_grant");
 }
