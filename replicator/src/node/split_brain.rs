@@ -7,6 +7,7 @@ use super::verdict::is_full;
 use crate::event::{CloseHow, Handler, Level, Output};
 use crate::generation::{Decision, End, Verdict};
 use crate::message::{DataStatement, RefusalCode, RefusalMessage};
+use crate::mutation::Mutation;
 use crate::settings::RrConflict;
 use crate::split_brain::Solution;
 use crate::state::{DiskState, Role};
@@ -63,6 +64,9 @@ impl Node {
 
     /// The peer has found the split brain, and nobody resolves it.
     pub(super) fn split_brain_by_refusal(&mut self) {
+        if self.breaks(Mutation::SplitBrainToldOnce) {
+            return;
+        }
         if self.peer.session.is_none() {
             self.run_handler(Handler::InitialSplitBrain);
         }
@@ -126,6 +130,9 @@ impl Node {
             | Verdict::Unrelated
             | Verdict::NoGoodSource { .. } => return Conflict::None,
         };
+        if self.breaks(Mutation::ConflictIgnored) {
+            return Conflict::None;
+        }
         let text = format!(
             "{name} shall become SyncTarget, but it is Primary; run 'blkrep secondary' there and \
              'blkrep connect' on both"

@@ -183,6 +183,11 @@ impl World {
         self.lose = Some(kind);
     }
 
+    /// The payload of the next message of this kind is damaged on the way.
+    pub const fn damage_next(&mut self, kind: Kind) {
+        self.damage = Some(kind);
+    }
+
     /// The message that was to be lost was sent.
     #[must_use]
     pub const fn has_lost(&self) -> bool {
