@@ -171,7 +171,7 @@ mutations! {
     OlderIsSource: "G1: the older generation is the source";
     PoliciesIgnored: "G3: the after-sb policies decide nothing";
     DifferingPoliciesAccepted: "G3: policies that differ are not noticed";
-    SplitBrainToldOnce: "G3: who hears of a split brain runs no handler";
-    MissedEndNotMended: "G1: a resync that ended without a confirmation is not recognised";
+    SplitBrainToldOnce: "G3: one node alone runs its handler for a split brain";
+    BitmapIdentifierStays: "D9: the source never retires the bitmap identifier of a resync";
     DamagedPayloadAccepted: "D11: a payload with a wrong checksum is written";
 }

@@ -258,7 +258,7 @@ impl Node {
         let link = session.link;
         self.turn_away(link, why.clone());
         self.notice(Level::Error, why.text.clone());
-        if why.code == RefusalCode::SplitBrain {
+        if why.code == RefusalCode::SplitBrain && !self.keeps_a_split_brain_to_itself() {
             self.run_handler(Handler::SplitBrain);
         }
         self.session_ended(&why.text);

@@ -118,7 +118,7 @@ impl Node {
 
     /// For the simulator: the verdict with its rule broken.
     fn misjudge(&self, decision: &mut Decision, mine: &DataStatement, theirs: &DataStatement) {
-        if self.breaks(Mutation::MissedEndNotMended) {
+        if self.breaks(Mutation::BitmapIdentifierStays) {
             decision.corrected = mine.generations;
         }
         let discards = self.breaks(Mutation::DiscardAlwaysCounts) && decision.split_brain.is_none();
@@ -272,11 +272,14 @@ impl Node {
             self.in_sync_durable(link);
             return;
         }
+        let retires = !self.breaks(Mutation::BitmapIdentifierStays);
         self.persist_superblock(
             |superblock| {
                 superblock.flags.connected = true;
-                if whole {
+                if whole && retires {
                     superblock.generations = retire_bitmap(superblock.generations);
+                }
+                if whole {
                     superblock.flags.bitmap_covers_history = false;
                     superblock.flags.crashed_primary = false;
                     superblock.flags.lost_power = false;

@@ -25,6 +25,8 @@ fn power_cycle(world: &mut World, host: usize) -> Ending {
 /// bit must stay.
 pub(crate) fn the_peers_flush_is_no_proof(stage: Stage) -> Ending {
     let mut world = stage.calm_pair(1);
+    // The timer of the first resync's flush has gone by: nothing is flushed meanwhile.
+    world.run_for(7_000_000);
     world.write(0, SECTORS);
     apart(&mut world)?;
     let newer = world.write(0, SECTORS);
@@ -126,11 +128,14 @@ pub(crate) fn a_copied_block_may_be_lost(stage: Stage) -> Ending {
         apart(&mut world)?;
         world.write(0, 0..256);
         world.mend_cable();
+        world.stick_flushes(1, true);
         let copied = world.run_until(LONG_US, |world| {
             let sync = world.status(0).and_then(|status| status.sync);
             sync.is_some_and(|sync| sync.copied_blocks > 0)
         });
         ensure(&world, copied, "nothing was copied")?;
+        world.run_for(20_000);
+        world.stick_flushes(1, false);
         power_cycle(&mut world, 1)?;
         in_sync(&mut world)?;
     }
@@ -164,12 +169,12 @@ pub(crate) fn the_bit_comes_before_the_write(stage: Stage) -> Ending {
         apart(&mut world)?;
         // The new generation is there: the next write is submitted at once.
         world.write(0, ELSEWHERE);
-        world.stick_writes(0, true);
+        world.stick_plain_writes(0, true);
         let stamp = world.begin_write(0, SECTORS);
         world.run_for(5_000);
         world.reconnect();
-        world.run_for(200_000);
-        world.stick_writes(0, false);
+        world.run_for(2_000_000);
+        world.stick_plain_writes(0, false);
         let answered = world.wait_for_client(0);
         ensure(&world, answered, "no answer")?;
         in_sync(&mut world)?;

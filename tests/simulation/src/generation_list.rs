@@ -57,7 +57,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f20_both_lose_power_as_a_full_sync_begins",
-        catches: &[Mutation::FullBitsLate],
+        catches: &[Mutation::FullBitsLate, Mutation::FullSyncOfSetBits],
         play: generation_scenarios::both_lose_power_as_a_full_sync_begins,
     },
     Scenario {
@@ -177,12 +177,12 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "resync_finish_lost",
-        catches: &[Mutation::RotationBlockedByBitmap],
+        catches: &[Mutation::AloneWithoutBits],
         play: generation_scenarios::resync_finish_lost,
     },
     Scenario {
         name: "resync_missed_end_no_bits",
-        catches: &[Mutation::MissedEndNotMended],
+        catches: &[Mutation::BitmapIdentifierStays],
         play: generation_scenarios::resync_missed_end_no_bits,
     },
     Scenario {

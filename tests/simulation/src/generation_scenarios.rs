@@ -4,6 +4,7 @@ use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure, well};
 use crate::world::World;
 use replicator::event::{Answer, Command};
+use replicator::state::DiskState;
 use replicator::wire::Kind;
 use std::ops::Range;
 
@@ -60,6 +61,17 @@ pub(crate) fn a_write_in_the_handshake(stage: Stage) -> Ending {
 
 /// R25: a flush and a demotion that would need a generation wait for the verdict, too.
 pub(crate) fn a_flush_in_the_handshake(stage: Stage) -> Ending {
+    for delay_us in (0..4_000).step_by(40) {
+        let mut world = stage.calm_pair(delay_us);
+        apart(&mut world)?;
+        world.reconnect();
+        world.run_for(delay_us);
+        world.flush(0);
+        in_sync(&mut world)?;
+        world.run_for(100_000);
+        let [first, second] = [0, 1].map(|host| world.superblock(host).generations.current & !1);
+        ensure(&world, first == second, "connected, and on two generations")?;
+    }
     for delay_us in (0..8_000).step_by(200) {
         let mut world = stage.calm_pair(delay_us);
         apart(&mut world)?;
@@ -323,18 +335,32 @@ pub(crate) fn crash_bits_have_a_direction(stage: Stage) -> Ending {
     both_hold(&world, SECTORS, stamp)
 }
 
-/// F22f: bits that nothing gives a direction do not hinder a promotion, which gives it.
+/// F22f: bits that nothing gives a direction are shown and copied nowhere; they do not hinder a
+/// promotion, which gives it.
 pub(crate) fn a_promotion_gives_bits_a_direction(stage: Stage) -> Ending {
-    for seed in 0..10 {
-        let mut world = stage.calm_pair(seed);
+    for chosen in [0, 1] {
+        let mut world = stage.calm_pair(chosen as u64);
+        apart(&mut world)?;
         world.write(0, SECTORS);
-        world.kill_daemon(0);
-        world.forget_resume_mark(0);
-        up(&mut world, 0)?;
+        let demoted = world.demote_and_wait(0);
+        ensure(&world, demoted, "the demotion hangs")?;
+        world.take_copy(0);
+        world.mend_cable();
         in_sync(&mut world)?;
-        world.cut_power(1);
-        up(&mut world, 1)?;
-        promoted(&mut world, 1)?;
+        world.run_for(1_500_000);
+        let left = world.ask(0, Command::Down);
+        ensure(&world, matches!(left, Some(Answer::Done)), "the node did not leave")?;
+        // Not the bitmap of that moment: all of it counts as out of sync.
+        world.restore_bitmap(0);
+        up(&mut world, 0)?;
+        world.run_for(LONG_US);
+        let shown = [0, 1].iter().all(|host| {
+            world.status(*host).is_some_and(|status| {
+                status.out_of_sync_blocks > 0 && status.disk == DiskState::UpToDate
+            })
+        });
+        ensure(&world, shown, "bits without a direction were copied, or are not shown")?;
+        promoted(&mut world, chosen)?;
         in_sync(&mut world)?;
     }
     Ok(())

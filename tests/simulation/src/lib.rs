@@ -8,7 +8,7 @@
 //! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile`
 //! |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
-//! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios` |
+//! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios`, `schedule_table`, `verdicts` |
 
 mod basic_scenarios;
 mod batch;
@@ -46,10 +46,12 @@ mod run;
 mod scenarios;
 mod schedule;
 mod schedule_list;
+mod schedule_table;
 mod split_scenarios;
 mod stall_scenarios;
 mod suspension_scenarios;
 mod verb_scenarios;
+mod verdicts;
 mod wishes;
 mod world;
 
@@ -65,4 +67,6 @@ pub use scenarios::{
     Ending, SCENARIOS, Scenario, Stage, all_scenarios, ensure, scenario_named, scenario_of, well,
 };
 pub(crate) use schedule_list::SCHEDULE_SCENARIOS;
+pub use schedule_table::{SCHEDULES, Schedule, Shown};
+pub use verdicts::{Verdict, Verdicts};
 pub use world::World;

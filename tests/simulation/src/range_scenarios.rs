@@ -73,9 +73,11 @@ pub(crate) fn writes_overtake_the_payloads_of_a_resync(stage: Stage) -> Ending {
 /// R15: one hot block, rewritten in every window: a mirrored write does not cancel the clear.
 pub(crate) fn a_hot_block_does_not_keep_the_resync_from_ending(stage: Stage) -> Ending {
     let mut world = pair_with_all_to_copy(stage, 4, None)?;
-    for _ in 0..2_000 {
+    world.profile.disk_us_max = 20_000;
+    syncs(&mut world)?;
+    for _ in 0..3_000 {
         world.begin_write(0, 8..16);
-        world.run_for(1_000);
+        world.run_for(150);
         if world.status(1).is_some_and(|status| status.disk == DiskState::UpToDate) {
             return in_sync(&mut world);
         }
@@ -106,25 +108,20 @@ pub(crate) fn a_promotion_waits_for_what_is_granted(stage: Stage) -> Ending {
 /// blocks: it grants what it has asked for itself.
 pub(crate) fn a_promoted_target_grants_anew(stage: Stage) -> Ending {
     for seed in 0..20 {
-        let geometry = Geometry::solid(2_000);
-        let profile = Profile {
-            geometry,
-            sync_rate_max: Some(400_000),
-            delay_us_max: 5_000,
-            disk_us_max: 5_000,
-            ..Profile::calm()
-        };
+        let geometry = Geometry::solid(8_000);
+        let profile = Profile { geometry, sync_buffers: 2, delay_us_max: 2_000, ..Profile::calm() };
         let mut world = stage.pair_of(seed, profile);
         apart(&mut world)?;
-        world.write(0, 0..2_000);
+        for first in (0..8_000).step_by(2_000) {
+            world.write(0, first..first + 2_000);
+        }
         let demoted = world.demote_and_wait(0);
         ensure(&world, demoted, "the demotion hangs")?;
         world.reconnect();
         syncs(&mut world)?;
-        world.run_for(100_000);
         let answer = world.ask(1, Command::Primary { force: false });
         ensure(&world, matches!(answer, Some(Answer::Done)), "the promotion was refused")?;
-        for first in (0..2_000).step_by(40) {
+        for first in (0..8_000).step_by(160) {
             world.begin_write(1, first..first + 12);
         }
         let answered = world.wait_for_client(1);

@@ -82,7 +82,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f9_each_of_the_four_last_messages_may_be_lost",
-        catches: &[Mutation::RetireBeforeConfirm],
+        catches: &[Mutation::AloneWithoutBits, Mutation::InFlightNotMarked],
         play: rule_scenarios::the_end_survives_any_loss,
     },
     Scenario {
@@ -232,7 +232,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r10_a_target_is_promoted_with_the_data_of_its_source",
-        catches: &[Mutation::ArbiterChangesAtOnce],
+        catches: &[Mutation::SoleCopyAcknowledgesCached],
         play: disk_scenarios::a_target_is_promoted,
     },
     Scenario {

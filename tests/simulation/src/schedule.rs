@@ -199,6 +199,11 @@ impl World {
         self.hosts[host].writes_stuck = stuck;
     }
 
+    /// Data writes of a host do not end before this is taken back; flushes do.
+    pub fn stick_plain_writes(&mut self, host: usize, stuck: bool) {
+        self.hosts[host].plain_writes_stuck = stuck;
+    }
+
     /// Data flushes of a host do not end before this is taken back; writes do.
     pub fn stick_flushes(&mut self, host: usize, stuck: bool) {
         self.hosts[host].flushes_stuck = stuck;

@@ -28,13 +28,12 @@ pub(crate) const SCHEDULE_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "d2_what_is_written_alone_is_copied",
-        catches: &[Mutation::AloneWithoutBits, Mutation::BitsSetInwards],
+        catches: &[
+            Mutation::AloneWithoutBits,
+            Mutation::BitsSetInwards,
+            Mutation::BitmapsNotUnited,
+        ],
         play: basic_scenarios::what_is_written_alone_is_copied,
-    },
-    Scenario {
-        name: "d7_both_bitmaps_count",
-        catches: &[Mutation::BitmapsNotUnited],
-        play: basic_scenarios::both_bitmaps_count,
     },
     Scenario {
         name: "d4_what_the_lost_peer_may_lack_is_marked",
@@ -58,7 +57,7 @@ pub(crate) const SCHEDULE_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "d9_a_new_disk_gets_everything",
-        catches: &[Mutation::FullSyncOfSetBits, Mutation::TargetNotDurable],
+        catches: &[Mutation::TargetNotDurable],
         play: basic_scenarios::a_new_disk_gets_everything,
     },
     Scenario {
@@ -163,7 +162,7 @@ pub(crate) const SCHEDULE_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r10_a_promotion_waits_for_what_is_granted",
-        catches: &[],
+        catches: &[Mutation::OverlapNotSerialised],
         play: range_scenarios::a_promotion_waits_for_what_is_granted,
     },
     Scenario {
