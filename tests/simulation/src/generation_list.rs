@@ -21,7 +21,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
         play: generation_scenarios::a_lost_confirmation_and_two_ways_on,
     },
     Scenario {
-        name: "f11_the_survivor_is_source",
+        name: "f11_nobody_is_source_who_lost_power",
         catches: &[Mutation::CrashedIsSource],
         play: generation_scenarios::the_survivor_is_source,
     },
