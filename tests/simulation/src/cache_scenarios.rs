@@ -50,54 +50,45 @@ pub(crate) fn a_source_flushes_what_it_sends(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// F8: the peer loses a write with its cache, the Primary flushes, or is demoted, alone; the peer
+/// F8: the peer loses a write with its cache; the Primary does something alone and goes; the peer
 /// goes on with older data.
-fn alone_then_stopped(stage: Stage, with_flush: bool) -> Ending {
+fn alone_then_gone(stage: Stage, goes: fn(&mut World) -> Ending) -> Ending {
     for seed in 0..5 {
         let mut world = stage.calm_pair(seed);
         world.write(0, SECTORS);
         world.cut_power(1);
         apart(&mut world)?;
-        if with_flush {
-            world.flush(0);
-        }
-        let demoted = world.demote_and_wait(0);
-        ensure(&world, demoted, "the demotion hangs")?;
-        let left = world.ask(0, Command::Down);
-        ensure(&world, matches!(left, Some(Answer::Done)), "the node did not leave")?;
-        up(&mut world, 1)?;
-        promoted(&mut world, 1)?;
-        world.write(1, ELSEWHERE);
-        world.mend_cable();
-        world.bring_up(0);
-        split(&mut world)?;
+        goes(&mut world)?;
+        the_peer_goes_on(world)?;
     }
     Ok(())
+}
+
+/// Promoted, it writes; the former Primary comes back: that is a split brain.
+fn the_peer_goes_on(mut world: World) -> Ending {
+    up(&mut world, 1)?;
+    promoted(&mut world, 1)?;
+    world.write(1, ELSEWHERE);
+    world.mend_cable();
+    world.bring_up(0);
+    split(&mut world)
 }
 
 pub(crate) fn a_demotion_alone_begins_a_generation(stage: Stage) -> Ending {
-    alone_then_stopped(stage, false)
+    alone_then_gone(stage, |world| {
+        let demoted = world.demote_and_wait(0);
+        ensure(world, demoted, "the demotion hangs")?;
+        let left = world.ask(0, Command::Down);
+        ensure(world, matches!(left, Some(Answer::Done)), "the node did not leave")
+    })
 }
 
-/// The flush begins the generation while this node is still Primary, the demotion does not come to
-/// it: the daemon is killed instead.
 pub(crate) fn a_flush_alone_begins_a_generation(stage: Stage) -> Ending {
-    alone_then_stopped(stage, true)?;
-    for seed in 0..5 {
-        let mut world = stage.calm_pair(seed);
-        world.write(0, SECTORS);
-        world.cut_power(1);
-        apart(&mut world)?;
+    alone_then_gone(stage, |world| {
         world.flush(0);
         world.kill_daemon(0);
-        up(&mut world, 1)?;
-        promoted(&mut world, 1)?;
-        world.write(1, ELSEWHERE);
-        world.mend_cable();
-        world.bring_up(0);
-        split(&mut world)?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// F10a: a restarted daemon knows of nothing that is unflushed, and must flush all the same.
@@ -154,11 +145,7 @@ pub(crate) fn a_flush_in_flight_at_the_loss(stage: Stage) -> Ending {
     ensure(&world, answered, "the flush is not answered by the own disk alone")?;
     world.kill_daemon(0);
     world.stick_flushes(1, false);
-    up(&mut world, 1)?;
-    promoted(&mut world, 1)?;
-    world.write(1, ELSEWHERE);
-    world.bring_up(0);
-    split(&mut world)
+    the_peer_goes_on(world)
 }
 
 /// F19d: a write alone is on its way to the disk while the two meet again: its bit is in the bitmap

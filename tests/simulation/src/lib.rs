@@ -8,7 +8,8 @@
 //! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile`
 //! |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
-//! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios`, `schedule_table`, `verdicts` |
+//! | schedules by hand | `schedule`, `scenarios`, `schedule_table` |
+//! | rules broken on purpose | `scenarios`, `verdicts` |
 
 mod basic_scenarios;
 mod batch;
