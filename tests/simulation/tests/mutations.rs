@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Seeds of the mutated runs begin here; any number will do.
 const BASE: u64 = 1_000_000;
 /// Random runs of each mutation: a sample. `simulation --mutations` makes more.
-const RUNS: u64 = 30;
+const RUNS: u64 = 20;
 
 fn judge(mutation: Mutation) -> Verdict {
     let scenarios = all_scenarios()
