@@ -302,8 +302,8 @@ impl Node {
         self.wish(Output::DiskWrite { io, range, buffer: payload.buffer, fua: false });
     }
 
-    /// The peer writes here. Both disks get it, unless the source's fails: then the source still has
-    /// what the digest was made of and this disk has not, so the digest must not count (D7).
+    /// The peer writes here. Both disks get it, unless the source's fails: then the source still
+    /// has what the digest was made of and this disk has not, so the digest must not count (D7).
     pub(super) fn sync_sees_guest_write(&mut self, range: ByteRange) {
         if self.breaks(Mutation::StaleDigestCounts) {
             return;
