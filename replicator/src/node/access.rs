@@ -34,6 +34,11 @@ impl Node {
         match self.replica.state() {
             DiskState::UpToDate if self.peer.has_disk() => Gate::Mirror,
             DiskState::UpToDate => Gate::Alone,
+            DiskState::Inconsistent
+                if self.breaks(Mutation::InconsistentGoesOnAlone) && !self.peer.has_disk() =>
+            {
+                Gate::Alone
+            }
             DiskState::Diskless
             | DiskState::Attaching
             | DiskState::Failed

@@ -79,7 +79,9 @@ impl Node {
         {
             return true;
         }
-        if self.peer.is_frozen() && !self.breaks(Mutation::WriteDuringHandshake) {
+        let unheld = self.breaks(Mutation::WriteDuringHandshake)
+            || self.breaks(Mutation::FlushDuringHandshake);
+        if self.peer.is_frozen() && !unheld {
             // What was sent is frozen until the verdict (G1): begun before it, answered after it.
             return false;
         }

@@ -10,9 +10,12 @@ use crate::message::Message;
 use crate::mutation::Mutation;
 use crate::settings::Fencing;
 use crate::state::{DiskState, Role, StartupWait};
+use metadata::activity_log::Transaction;
+use metadata::bitmap::Bitmap;
 use metadata::hot_extents::HotExtents;
+use metadata::page::Page;
 use metadata::superblock::Flags;
-use metadata::units::device_blocks;
+use metadata::units::{PAGE_BYTES, device_blocks};
 
 impl Node {
     /// Takes a disk on. Order (D8): flush what a predecessor may have left in its cache, bits,
@@ -28,7 +31,10 @@ impl Node {
             0 => superblock.capacity_bytes,
             agreed => agreed,
         };
-        let found = found_at_attach(&image, device_blocks(size_bytes));
+        let mut found = found_at_attach(&image, device_blocks(size_bytes));
+        if self.breaks(Mutation::TornTransactionIsRot) && has_a_bad_page(&image) {
+            found.bitmap = Bitmap::all_set(device_blocks(size_bytes));
+        }
         for reason in &found.notices {
             self.notice(Level::Warning, format!("counts as out of sync: {reason}"));
         }
@@ -49,6 +55,11 @@ impl Node {
         } else if self.breaks(Mutation::LostPowerClearedByAttach) {
             superblock.flags.lost_power = false;
         }
+        superblock.flags.peer_may_hold_current &= !self.breaks(Mutation::MayHoldMarkForgotten);
+        let trusted = trusted
+            && !(self.breaks(Mutation::CrashedWaitsForPeer)
+                && crashed
+                && superblock.flags.lost_power);
         superblock.flags.crashed_primary |= crashed && !self.breaks(Mutation::CrashForgotten);
         if superblock.met.superblock == superblock.sequence {
             // It was connected when this was written: the log, too, is as the peer knows it (G8).
@@ -158,4 +169,14 @@ const fn startup_wait(found: &Flags) -> StartupWait {
     } else {
         StartupWait::Normal
     }
+}
+
+/// For the simulator: a page of the log fails its check, the one that a power cut may have torn
+/// included (F19a).
+fn has_a_bad_page(image: &DiskImage) -> bool {
+    let (owner, log) = (image.superblock.identity(), image.layout.log);
+    (0_u64..).zip(image.log_ring.chunks_exact(PAGE_BYTES)).any(|(ring_index, bytes)| {
+        let page = <&Page>::try_from(bytes).expect("invariant: a page has its size");
+        Transaction::decode(page, ring_index, &owner, log).is_err()
+    })
 }

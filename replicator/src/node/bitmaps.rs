@@ -15,7 +15,7 @@ use crate::state::DiskState;
 use crate::wire::BITMAP_RUNS_BYTES_MAX;
 use metadata::generations::same_generation;
 use metadata::runs;
-use metadata::units::device_blocks;
+use metadata::units::{BlockRange, device_blocks};
 
 impl Node {
     /// Sends the own bitmap and waits for the peer's; for a full sync all bits are set instead.
@@ -33,7 +33,20 @@ impl Node {
             }
             self.bitmaps_united();
         } else {
+            self.clear_by_proof();
             self.send_bitmap();
+        }
+    }
+
+    /// For the simulator: what a node does that takes the peer's word for its cache (F6).
+    fn clear_by_proof(&mut self) {
+        if self.breaks(Mutation::ProofClearsBits) {
+            let flushed: Vec<BlockRange> = self.unflushed.runs().collect();
+            if let Some(disk) = self.replica.writable() {
+                for blocks in flushed {
+                    disk.bitmap.clear(blocks);
+                }
+            }
         }
     }
 
@@ -134,7 +147,9 @@ impl Node {
             Some(End::Source) => {
                 self.next_stage(Stage::Starting { with, end: End::Source });
                 // The target gives up what it has: what both had must not be in a cache here.
-                if self.breaks(Mutation::SourceNotFlushed) {
+                if self.breaks(Mutation::SourceNotFlushed)
+                    || self.breaks(Mutation::ClearWithUnflushedSource)
+                {
                     self.source_flushed(link);
                 } else {
                     self.flush_then(AfterFlush::SyncStart(link));

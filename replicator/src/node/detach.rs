@@ -112,7 +112,8 @@ impl Node {
         }
         self.persist_bitmap();
         self.empty_log();
-        let goes_on = self.peer.disk() == DiskState::UpToDate;
+        let goes_on = self.peer.disk() == DiskState::UpToDate
+            && !self.breaks(Mutation::LeftDiskStaysUpToDate);
         self.persist_superblock(
             |superblock| {
                 superblock.flags.primary = false;
@@ -148,7 +149,7 @@ impl Node {
             self.answer(command, Err(state("the disk is being attached already".into())));
             return;
         }
-        if self.disk_open {
+        if self.disk_open && !self.breaks(Mutation::AttachUnderOldWrites) {
             let text = format!(
                 "I/O of the disk that {me} gave up has not returned; wait for it, or restart the daemon \
                  with 'blkrep down' and 'blkrep up'"

@@ -54,6 +54,13 @@ impl Node {
         self.replica.attached().is_some() || self.far.taken_over
     }
 
+    /// As the data statement says it.
+    pub(super) fn accepted_generations(&self) -> [u64; 2] {
+        let [exposed, asked] = self.far.accepted();
+        let last = self.breaks(Mutation::OnlyLastGenerationResumes);
+        [exposed, if last { 0 } else { asked }]
+    }
+
     /// Clients see this generation from now on.
     pub(super) fn expose(&mut self, current: Option<u64>) {
         self.far.exposed = current;

@@ -221,7 +221,8 @@ impl Node {
 
     /// The new generation is durable before anything goes on (G2, G5).
     pub(super) fn fence_thaw(&mut self) {
-        if self.fencing.thaw_due && self.begin_generation() {
+        let early = self.breaks(Mutation::ThawOnOldGeneration);
+        if self.fencing.thaw_due && (early || self.begin_generation()) {
             self.fencing.thaw_due = false;
             let new = Suspended { fencing: false, ..self.suspension.reasons() };
             self.suspension_is(new, "the peer is fenced");

@@ -140,16 +140,31 @@ impl Node {
     pub(super) fn client_flush(&mut self, request: RequestId) {
         match self.gate() {
             Gate::Fail => self.fail_request(request),
-            Gate::Hold => self.pairs.parked.push(Waiter::Client(request)),
-            Gate::Mirror | Gate::Alone | Gate::Remote => {
+            Gate::Hold if !self.breaks(Mutation::FlushDuringHandshake) => {
+                self.pairs.parked.push(Waiter::Client(request));
+            }
+            Gate::Mirror | Gate::Alone if self.counts_as_flushed() => {
+                self.reply(request, Ok(()), None);
+            }
+            Gate::Hold | Gate::Mirror | Gate::Alone | Gate::Remote => {
                 self.pair_begin(vec![Waiter::Client(request)]);
             }
         }
     }
 
+    /// For the simulator: after a start nothing counts as unflushed (F10a).
+    fn counts_as_flushed(&mut self) -> bool {
+        self.breaks(Mutation::StartCountsAsFlushed)
+            && self.unflushed.is_empty()
+            && self.pairs.is_idle()
+            && self.begin_alone()
+    }
+
     /// Starts a pair now, or lets the waiters share the next one.
     pub(super) fn pair_begin(&mut self, waiters: Vec<Waiter>) {
-        let must_go = waiters.contains(&Waiter::Degraded) || waiters.contains(&Waiter::Consent);
+        let must_go = waiters.contains(&Waiter::Degraded)
+            || waiters.contains(&Waiter::Consent)
+            || self.breaks(Mutation::FlushDuringHandshake);
         if !must_go && (self.pairs.open.len() >= PAIRS_OPEN_MAX || self.peer.is_frozen()) {
             self.pairs.parked.extend(waiters);
             return;
@@ -163,7 +178,14 @@ impl Node {
         self.pairs.oldest_to_clear = None;
         let peer = if mirrored { Half::UnderWay } else { Half::Missing };
         let has_disk = self.replica.attached().is_some();
-        let local = if has_disk { Half::UnderWay } else { Half::Missing };
+        let spared = self.breaks(Mutation::ClearWithUnflushedSource)
+            && waiters.is_empty()
+            && !to_clear.is_empty();
+        let local = match (has_disk, spared) {
+            (true, true) => Half::Done,
+            (true, false) => Half::UnderWay,
+            (false, _) => Half::Missing,
+        };
         // The peer first: the longer way begins first.
         if mirrored {
             self.send(Message::Flush { number });
@@ -171,7 +193,7 @@ impl Node {
         } else if !waiters.is_empty() && self.must_not_answer_on_old_generation(&waiters) {
             self.begin_alone();
         }
-        if has_disk {
+        if local == Half::UnderWay {
             let io = self.io(Purpose::PairFlush(number));
             self.wish(Output::DiskFlush { io });
         }
@@ -188,16 +210,19 @@ impl Node {
 
     /// G2: a FLUSH alone begins a new generation, a clean demotion only with bits set.
     fn must_not_answer_on_old_generation(&self, waiters: &[Waiter]) -> bool {
-        let client = waiters.iter().any(|waiter| match waiter {
-            Waiter::Client(_) => true,
-            Waiter::Demotion | Waiter::Degraded | Waiter::Consent | Waiter::Resize => false,
-        });
-        let led = waiters.iter().all(|waiter| matches!(waiter, Waiter::Resize));
-        client || !led && self.replica.attached().is_some_and(|disk| disk.bitmap.count() > 0)
+        let bits = self.replica.attached().is_some_and(|disk| disk.bitmap.count() > 0);
+        waiters.iter().any(|waiter| match waiter {
+            Waiter::Client(_) => !self.breaks(Mutation::FlushAloneOnOldGeneration),
+            Waiter::Demotion => bits && !self.breaks(Mutation::DemotionAloneOnOldGeneration),
+            Waiter::Degraded | Waiter::Consent => bits,
+            Waiter::Resize => false,
+        })
     }
 
     pub(super) fn pair_local_done(&mut self, number: u64, outcome: IoOutcome) {
-        if let IoOutcome::Failed { errno } = outcome {
+        if let IoOutcome::Failed { errno } = outcome
+            && !self.breaks(Mutation::FailedFlushCounts)
+        {
             // A failed flush is never retried and never reported as success (D3).
             self.disk_failed("flush", errno);
             return;
@@ -240,6 +265,9 @@ impl Node {
             (Half::Done, Half::Done) if !answers || up_to_date || far_is_good => false,
             (Half::Done, Half::Missing) if up_to_date => true,
             (Half::Done, Half::UnderWay) if self.breaks(Mutation::FlushByOwnDisk) => false,
+            (Half::Missing, Half::Done) if self.breaks(Mutation::DisklessFlushNeedsOwnDisk) => {
+                return;
+            }
             // The peer's disk alone: what it says counts when it has taken over (D10).
             (Half::Missing, Half::Done) if !answers || self.far_answers_count() => false,
             (Half::Missing, Half::Done) if far_is_good => return,

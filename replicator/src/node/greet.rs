@@ -7,6 +7,7 @@ use crate::event::{CloseHow, Level, LinkOrigin, Output};
 use crate::ids::LinkId;
 use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
 use crate::message::{Parameters, RefusalCode, RefusalMessage};
+use crate::mutation::Mutation;
 use crate::settings::SplitBrainPolicies;
 use crate::size::{KnownSize, settle};
 use crate::split_brain::first_difference;
@@ -163,6 +164,9 @@ impl Node {
     /// Both must judge a split brain alike (G3).
     fn policies_differ(&self, theirs: &SplitBrainPolicies) -> Option<RefusalMessage> {
         let names = &self.settings.node_names;
+        if self.breaks(Mutation::DifferingPoliciesAccepted) {
+            return None;
+        }
         let (option, mine, peers) = first_difference(&self.settings.split_brain, theirs, names)?;
         Some(RefusalMessage {
             code: RefusalCode::Parameters,

@@ -8,6 +8,7 @@ use crate::event::{IoOutcome, Lane, Output, Payload};
 use crate::ids::{BufferId, LinkId};
 use crate::message::Message;
 use crate::mutation::Mutation;
+use crate::overlap::Claim;
 use crate::slab::Slab;
 use crate::state::Role;
 use metadata::units::ByteRange;
@@ -94,7 +95,9 @@ impl Node {
         self.sync_sees_guest_write(range);
         let write = GuestWrite { link, number, range, body, fua, logged: false };
         let key = self.guest.open.insert(write);
-        if self.guest_may_begin(key, range) {
+        let free =
+            !self.breaks(Mutation::TargetLocksToo) || self.overlap.claim(range, Claim::Write(key));
+        if free && self.guest_may_begin(key, range) {
             self.guest_submit(key);
         }
     }
@@ -128,7 +131,7 @@ impl Node {
         }
     }
 
-    fn guest_submit(&mut self, key: u64) {
+    pub(super) fn guest_submit(&mut self, key: u64) {
         let io = self.io(Purpose::Guest(key));
         let Some(write) = self.guest.open.get_mut(key) else { return };
         let (range, fua) = (write.range, write.fua);
@@ -187,6 +190,9 @@ impl Node {
     pub(super) fn guest_write_done(&mut self, key: u64, outcome: IoOutcome) {
         let Some(write) = self.guest.open.remove(key) else { return };
         let logged = write.logged.then_some(write.range);
+        if self.breaks(Mutation::TargetLocksToo) {
+            self.give_range_back(write.range);
+        }
         match outcome {
             IoOutcome::Failed { errno } => {
                 if let Some(range) = logged {

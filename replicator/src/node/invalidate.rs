@@ -69,7 +69,7 @@ impl Node {
                  'blkrep secondary' first"
             )));
         }
-        if self.peer.disk() != DiskState::UpToDate {
+        if self.peer.disk() != DiskState::UpToDate && !self.breaks(Mutation::InvalidateUnasked) {
             let text = format!(
                 "Need access to UpToDate data: the disk of {peer} is {}; nothing would be left to copy from",
                 self.peer.disk()
@@ -88,7 +88,7 @@ impl Node {
             return Err(state(text));
         }
         let disk = self.replica.state();
-        if disk != DiskState::UpToDate {
+        if disk != DiskState::UpToDate && !self.breaks(Mutation::InvalidateUnasked) {
             let text = format!("Need access to UpToDate data: the disk of {me} is {disk}");
             return Err(Refusal { class: RefusalClass::NoGoodData, text });
         }
@@ -107,7 +107,8 @@ impl Node {
         if self.replica.attached().is_none() || !self.peer.has_disk() {
             return Err(state("both nodes need an attached disk; run 'blkrep attach'".into()));
         }
-        if !matches!(self.sync, Sync::Idle) || self.invalidation.is_busy() {
+        let busy = self.invalidation.is_busy() && !self.breaks(Mutation::InvalidateUnasked);
+        if !matches!(self.sync, Sync::Idle) || busy {
             return Err(state(
                 "a resync is running already; wait for it with 'blkrep wait-sync'".into(),
             ));
@@ -186,6 +187,9 @@ impl Node {
     fn set_all_bits(&mut self) {
         if let Some(disk) = self.replica.writable() {
             disk.bitmap.set_all();
+        }
+        if self.breaks(Mutation::FoundBitsStayInMemory) {
+            return;
         }
         self.persist_bitmap();
     }

@@ -161,8 +161,7 @@ impl Node {
     pub(super) fn admit(&mut self, candidate: &Candidate) {
         let (link, origin) = (candidate.link, candidate.origin);
         if let Some(session) = &self.peer.session {
-            let me = self.settings.me;
-            let stays = !dialled_by_first(me, origin) || dialled_by_first(me, session.origin);
+            let stays = !self.is_preferred(origin) || self.is_preferred(session.origin);
             if candidate.rival && stays {
                 self.wish(Output::CloseLink { link, how: CloseHow::Abort });
                 return;
@@ -193,9 +192,8 @@ impl Node {
     /// Whatever else is open belongs to the same attempt as the link that is let in. Own dials that
     /// cannot win any more are hung up at once, lest the peer takes them for a new connection.
     fn part_rivals(&mut self, winner: LinkOrigin) {
-        let me = self.settings.me;
         for mut other in std::mem::take(&mut self.peer.candidates) {
-            let may_win = dialled_by_first(me, other.origin) && !dialled_by_first(me, winner);
+            let may_win = self.is_preferred(other.origin) && !self.is_preferred(winner);
             if other.origin == LinkOrigin::Dialled && !may_win {
                 self.wish(Output::CloseLink { link: other.link, how: CloseHow::Abort });
             } else {
@@ -203,6 +201,14 @@ impl Node {
                 self.peer.candidates.push(other);
             }
         }
+    }
+
+    /// The dial that stays when two of them cross: that of the first node in configured order.
+    fn is_preferred(&self, origin: LinkOrigin) -> bool {
+        if self.breaks(Mutation::AcceptedDialStays) {
+            return origin == LinkOrigin::Accepted;
+        }
+        dialled_by_first(self.settings.me, origin)
     }
 
     fn busy(&self, why: &str) -> RefusalMessage {
@@ -225,7 +231,8 @@ impl Node {
         // told, too (G3).
         let awaited = why.code == RefusalCode::SplitBrain
             && self.peer.session.is_none()
-            && (self.peer.split_brain || self.peer.discard_my_data);
+            && (self.peer.split_brain || self.peer.discard_my_data)
+            && !self.breaks(Mutation::DiscardDroppedByRefusal);
         if why.code.is_passing() || awaited {
             self.peer.refusal = Some(text);
             if why.code == RefusalCode::Busy {
@@ -251,7 +258,7 @@ impl Node {
         let link = session.link;
         self.turn_away(link, why.clone());
         self.notice(Level::Error, why.text.clone());
-        if why.code == RefusalCode::SplitBrain {
+        if why.code == RefusalCode::SplitBrain && !self.keeps_a_split_brain_to_itself() {
             self.run_handler(Handler::SplitBrain);
         }
         self.session_ended(&why.text);

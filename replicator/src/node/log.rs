@@ -61,8 +61,10 @@ impl Node {
             return true;
         }
         let may_go = !self.must_flush_first();
+        let in_turn =
+            self.writes.log_queue.wanting.is_empty() || self.breaks(Mutation::SlotsOutOfOrder);
         let Some(disk) = self.replica.writable() else { return true };
-        if may_go && self.writes.log_queue.wanting.is_empty() && disk.log.touch(first, last) {
+        if may_go && in_turn && disk.log.touch(first, last) {
             return true;
         }
         self.writes.log_queue.wanting.push_back((user, range));
@@ -85,6 +87,7 @@ impl Node {
     /// Gives slots to those who want them, as far as there are any, and writes the next
     /// transaction.
     pub(super) fn log_pump(&mut self) {
+        let mut tries = self.writes.log_queue.wanting.len();
         while let Some((user, range)) = self.writes.log_queue.wanting.front().copied() {
             if self.must_flush_first() {
                 self.flush_unasked();
@@ -97,6 +100,11 @@ impl Node {
             if !disk.log.reserve(first, last, may_leave) {
                 // What stands in the way is in use, or waits for a flush.
                 self.flush_unasked();
+                if tries > 0 && self.breaks(Mutation::SlotsOutOfOrder) {
+                    tries -= 1;
+                    self.writes.log_queue.wanting.rotate_left(1);
+                    continue;
+                }
                 break;
             }
             self.writes.log_queue.wanting.pop_front();
@@ -175,7 +183,9 @@ impl Node {
     }
 
     fn eviction_law(&self) -> EvictionLaw {
-        if self.breaks(Mutation::UnflushedLeavesLog) {
+        if self.breaks(Mutation::LogFillsAlone) && !self.peer.has_disk() {
+            EvictionLaw::Nothing
+        } else if self.breaks(Mutation::UnflushedLeavesLog) {
             EvictionLaw::None
         } else if self.breaks(Mutation::PeerFlushLeavesLog) {
             EvictionLaw::PeerOnly
@@ -216,6 +226,8 @@ enum EvictionLaw {
     Both,
     PeerOnly,
     None,
+    /// Nothing may leave at all.
+    Nothing,
 }
 
 /// True when something in the extent is written and not flushed: it must not leave the log (D5).
@@ -225,6 +237,7 @@ fn holds(unflushed: &BlockSet, pairs: &Pairs, extent: u32, law: EvictionLaw) -> 
         EvictionLaw::Both => unflushed.has_extent(extent) || pairs.seals_extent(extent),
         EvictionLaw::PeerOnly => unflushed.has_extent(extent) || pairs.seals_extent_on_peer(extent),
         EvictionLaw::None => false,
+        EvictionLaw::Nothing => true,
     }
 }
 

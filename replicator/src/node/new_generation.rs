@@ -13,6 +13,7 @@ use crate::event::{Level, Refusal, RefusalClass};
 use crate::generation::rotate;
 use crate::ids::{CommandId, LinkId};
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::state::{DiskState, Role};
 use metadata::generations::{Generations, same_generation};
 
@@ -58,6 +59,7 @@ impl Node {
         }
         let both_created = disk.superblock.generations.is_just_created()
             && self.peer.connected().is_some_and(|connected| connected.just_created);
+        let both_created = both_created || self.breaks(Mutation::ClearBitmapAlways);
         if !both_created || !matches!(self.sync, Sync::Idle) || self.role == Role::Primary {
             return configuration(
                 "--clear-bitmap skips the initial sync of two replicas that were both just created and are \
@@ -111,10 +113,11 @@ impl Node {
         let fits = self.role == Role::Secondary
             && self.by_hand.is_none()
             && matches!(self.sync, Sync::Idle)
-            && self
-                .replica
-                .attached()
-                .is_some_and(|disk| disk.superblock.generations.is_just_created());
+            && (self.breaks(Mutation::ClearBitmapAlways)
+                || self
+                    .replica
+                    .attached()
+                    .is_some_and(|disk| disk.superblock.generations.is_just_created()));
         if !fits {
             self.drop_session("a new generation was announced to a replica that has one");
             return;
@@ -167,6 +170,7 @@ impl Node {
             .replica
             .attached()
             .is_some_and(|disk| disk.superblock.generations.is_just_created());
+        let created = created || self.breaks(Mutation::ClearBitmapAlways);
         if created && !same_generation(current, 0) {
             self.peer_disk_is(DiskState::UpToDate, "declared equal by the operator");
             self.take_generation(current, Then::Declared(link));

@@ -4,6 +4,7 @@
 use super::Node;
 use crate::block_set::BlockSet;
 use crate::message::Message;
+use crate::mutation::Mutation;
 use metadata::bitmap::Bitmap;
 use metadata::units::{BlockRange, EXTENT_BLOCKS};
 
@@ -67,6 +68,9 @@ impl Node {
     /// Writes the pages of the bitmap that hold these blocks, unless all of it lies under extents
     /// that are hot on stable storage (F19e).
     fn persist_uncovered(&mut self, blocks: BlockRange) {
+        if self.breaks(Mutation::FoundBitsStayInMemory) {
+            return;
+        }
         if !self.persist.is_idle() {
             // Many notices become one write.
             self.bits_uncovered = true;

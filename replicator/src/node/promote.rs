@@ -76,7 +76,9 @@ impl Node {
             self.answer(command, Err(refusal));
             return;
         }
-        if self.peer.in_handshake() {
+        if self.peer.in_handshake() && self.breaks(Mutation::HandshakeForbidsPromotion) {
+            self.answer(command, Err(state("a handshake is under way".into())));
+        } else if self.peer.in_handshake() {
             self.role_change = RoleChange::AfterHandshake { command, force };
             self.timers.set(Timer::RoleChange, self.now.after(self.handshake_timeout()));
         } else if self.peer.is_connected() && !self.breaks(Mutation::PromoteUnasked) {
@@ -182,6 +184,9 @@ impl Node {
     /// (D15, G4).
     pub(super) fn role_change_overdue(&mut self) {
         match self.role_change {
+            RoleChange::Asked { command, force } if self.breaks(Mutation::PromoteOverSlowPeer) => {
+                self.promote_quiet(command, force);
+            }
             RoleChange::Asked { .. } | RoleChange::AfterHandshake { .. } => {
                 self.drop_session("no answer to a request for promotion");
             }
@@ -347,8 +352,12 @@ impl Node {
         // Forced: the own identifiers have changed. Bits set: this node's data are the right ones
         // now (D7). A target: the arbiter changes (D6). The two must meet again to see what that
         // means (G1).
-        let bits_tell = matches!(self.sync, Sync::Idle) && self.out_of_sync_blocks() > 0;
-        let target = self.replica.attached().is_some() && !good;
+        let bits_tell = matches!(self.sync, Sync::Idle)
+            && self.out_of_sync_blocks() > 0
+            && !self.breaks(Mutation::BitsGetNoDirection);
+        let target = self.replica.attached().is_some()
+            && !good
+            && !self.breaks(Mutation::ArbiterChangesAtOnce);
         if self.peer.session.is_some() && (force || bits_tell || target) {
             self.reconnect("promoted; the two must compare their data anew");
         }

@@ -66,7 +66,7 @@ impl Node {
         }
         if self.peer.is_connected() {
             self.resume_with_peer();
-        } else {
+        } else if !self.breaks(Mutation::LoneRestartWaits) {
             self.promote(RESUME, false);
         }
     }

@@ -5,6 +5,7 @@ use super::persist::Then;
 use crate::digest::Digested;
 use crate::event::{ClientError, IoOutcome, Output};
 use crate::ids::{BufferId, IoId, LinkId, RequestId};
+use crate::mutation::Mutation;
 use crate::state::Role;
 use metadata::units::ByteRange;
 
@@ -121,6 +122,9 @@ impl Node {
     }
 
     pub(super) fn flush_then(&mut self, after: AfterFlush) {
+        if self.breaks(Mutation::StartCountsAsFlushed) && follows_a_start(after) {
+            return self.flush_then_done(after, IoOutcome::Done { crc32c: 0 });
+        }
         let io = self.io(Purpose::FlushThen(after));
         self.wish(Output::DiskFlush { io });
     }
@@ -155,5 +159,22 @@ impl Node {
             Role::Primary => ClientError::Io,
             Role::Secondary => ClientError::Shutdown,
         }
+    }
+}
+
+/// For the simulator: the flushes by which what a predecessor wrote becomes durable (F10a).
+const fn follows_a_start(after: AfterFlush) -> bool {
+    match after {
+        AfterFlush::Attach
+        | AfterFlush::Alone
+        | AfterFlush::SyncStart(_)
+        | AfterFlush::Promote { .. } => true,
+        AfterFlush::NoneLeft(_)
+        | AfterFlush::TakeOver { .. }
+        | AfterFlush::SoleCopy
+        | AfterFlush::Detach
+        | AfterFlush::ByHand
+        | AfterFlush::ResizeZeroed { .. }
+        | AfterFlush::Leave => false,
     }
 }

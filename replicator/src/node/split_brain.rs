@@ -6,7 +6,9 @@ use super::promote::{OWN_ACCORD, RoleChange};
 use super::verdict::is_full;
 use crate::event::{CloseHow, Handler, Level, Output};
 use crate::generation::{Decision, End, Verdict};
+use crate::ids::NodeIndex;
 use crate::message::{DataStatement, RefusalCode, RefusalMessage};
+use crate::mutation::Mutation;
 use crate::settings::RrConflict;
 use crate::split_brain::Solution;
 use crate::state::{DiskState, Role};
@@ -61,8 +63,16 @@ impl Node {
         self.notice(Level::Warning, text);
     }
 
+    /// For the simulator: one of the two nodes tells its administrator nothing.
+    pub(super) fn keeps_a_split_brain_to_itself(&self) -> bool {
+        self.breaks(Mutation::SplitBrainToldOnce) && self.settings.me == NodeIndex::Second
+    }
+
     /// The peer has found the split brain, and nobody resolves it.
     pub(super) fn split_brain_by_refusal(&mut self) {
+        if self.keeps_a_split_brain_to_itself() {
+            return;
+        }
         if self.peer.session.is_none() {
             self.run_handler(Handler::InitialSplitBrain);
         }
@@ -126,6 +136,9 @@ impl Node {
             | Verdict::Unrelated
             | Verdict::NoGoodSource { .. } => return Conflict::None,
         };
+        if self.breaks(Mutation::ConflictIgnored) {
+            return Conflict::None;
+        }
         let text = format!(
             "{name} shall become SyncTarget, but it is Primary; run 'blkrep secondary' there and \
              'blkrep connect' on both"

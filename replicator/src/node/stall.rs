@@ -95,7 +95,8 @@ impl Node {
     /// While clients are served on the peer's word there is always a deadline near, so that a stall
     /// is noticed (R21).
     pub(super) fn watch_for_stalls(&mut self) {
-        if self.role == Role::Primary && self.clients > 0 && self.peer.is_connected() {
+        let serves = self.role == Role::Primary && self.clients > 0 && self.peer.is_connected();
+        if serves && !self.breaks(Mutation::NoWatch) {
             self.timers.set_once(Timer::Watch, self.now.after(self.settings.net.ping_timeout / 2));
         } else {
             self.timers.stop(Timer::Watch);

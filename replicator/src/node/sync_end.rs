@@ -181,9 +181,12 @@ impl Node {
             return;
         }
         self.persist_bitmap();
+        let retires = !self.breaks(Mutation::BitmapIdentifierStays);
         self.persist_superblock(
             |superblock| {
-                superblock.generations = retire_bitmap(superblock.generations);
+                if retires {
+                    superblock.generations = retire_bitmap(superblock.generations);
+                }
                 superblock.flags.bitmap_covers_history = false;
                 superblock.flags.crashed_primary = false;
                 superblock.flags.lost_power = false;

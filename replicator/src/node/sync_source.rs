@@ -270,6 +270,9 @@ impl Node {
                 self.counters.sent_bytes += u64::from(bytes);
                 let load = self.source_load();
                 self.send_in(lane, Message::SyncData { number, range, load }, Some(payload));
+                if self.breaks(Mutation::RangeGivenBackWhenSent) {
+                    self.sync_source_done_with(range);
+                }
             }
             Err(errno) => {
                 self.notice(
@@ -308,7 +311,9 @@ impl Node {
             }
             self.progress_sees();
         }
-        self.sync_source_done_with(range);
+        if !self.breaks(Mutation::RangeGivenBackWhenSent) {
+            self.sync_source_done_with(range);
+        }
         self.sync_source_idle();
     }
 

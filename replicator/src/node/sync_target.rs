@@ -143,7 +143,8 @@ impl Node {
             target.next_number += 1;
             let number = target.next_number;
             target.wanted.insert(number, Wanted { range, on_disk: false, stale: false });
-            if !self.is_arbiter() || self.overlap.claim(range, Claim::Sync(number)) {
+            let locks = self.is_arbiter() || self.breaks(Mutation::TargetLocksToo);
+            if !locks || self.overlap.claim(range, Claim::Sync(number)) {
                 self.sync_begin(number);
             }
         }
@@ -163,7 +164,7 @@ impl Node {
 
     /// The target as arbiter: the range is free again.
     fn sync_target_done_with(&mut self, range: ByteRange) {
-        if self.is_arbiter() {
+        if self.is_arbiter() || self.breaks(Mutation::TargetLocksToo) {
             self.give_range_back(range);
         }
     }
@@ -301,8 +302,8 @@ impl Node {
         self.wish(Output::DiskWrite { io, range, buffer: payload.buffer, fua: false });
     }
 
-    /// The peer writes here. Both disks get it, unless the source's fails: then the source still has
-    /// what the digest was made of and this disk has not, so the digest must not count (D7).
+    /// The peer writes here. Both disks get it, unless the source's fails: then the source still
+    /// has what the digest was made of and this disk has not, so the digest must not count (D7).
     pub(super) fn sync_sees_guest_write(&mut self, range: ByteRange) {
         if self.breaks(Mutation::StaleDigestCounts) {
             return;

@@ -11,6 +11,7 @@ use crate::generation::{Amount, Decision, End, Verdict, decide, retire_bitmap};
 use crate::ids::LinkId;
 use crate::message::{DataStatement, Message, RefusalCode, RefusalMessage};
 use crate::mutation::Mutation;
+use crate::settings::SplitBrainPolicies;
 use crate::state::{DiskState, Role};
 use crate::window::Window;
 use metadata::generations::PRIMARY_BIT;
@@ -51,7 +52,7 @@ impl Node {
                 .map(|disk| if shows_now { disk.sequences() } else { disk.superblock.met })
                 .unwrap_or_default(),
             peer_minimum: superblock.map(|superblock| superblock.peer_minimum).unwrap_or_default(),
-            accepted: self.far.accepted(),
+            accepted: self.accepted_generations(),
         }
     }
 
@@ -101,8 +102,11 @@ impl Node {
             mine.peer_minimum = PeerMinimum::default();
             theirs.peer_minimum = PeerMinimum::default();
         }
-        let (me, policies) = (self.settings.me, &self.settings.split_brain);
-        let mut decision = decide(me, policies, &mine, &theirs);
+        let none = SplitBrainPolicies::default();
+        let ignored = self.breaks(Mutation::PoliciesIgnored);
+        let policies = if ignored { &none } else { &self.settings.split_brain };
+        let mut decision = decide(self.settings.me, policies, &mine, &theirs);
+        self.misjudge(&mut decision, &mine, &theirs);
         if self.breaks(Mutation::UnionWithoutBase)
             && decision.split_brain.is_some()
             && let Verdict::Sync { amount, .. } = &mut decision.verdict
@@ -110,6 +114,30 @@ impl Node {
             *amount = Amount::Bitmap;
         }
         decision
+    }
+
+    /// For the simulator: the verdict with its rule broken.
+    fn misjudge(&self, decision: &mut Decision, mine: &DataStatement, theirs: &DataStatement) {
+        if self.breaks(Mutation::BitmapIdentifierStays) {
+            decision.corrected = mine.generations;
+        }
+        let discards = self.breaks(Mutation::DiscardAlwaysCounts) && decision.split_brain.is_none();
+        let victim = match (mine.discard_my_data, theirs.discard_my_data) {
+            (true, false) if discards => Some(End::Target),
+            (false, true) if discards => Some(End::Source),
+            (_, _) => None,
+        };
+        if let Some(end) = victim {
+            decision.verdict = Verdict::Sync { end, amount: Amount::Bitmap };
+        }
+        let (older, related) =
+            (self.breaks(Mutation::OlderIsSource), matches!(decision.rule, 50 | 70));
+        if let Verdict::Sync { end, .. } = &mut decision.verdict
+            && older
+            && related
+        {
+            *end = end.other();
+        }
     }
 
     fn carry_out(
@@ -244,11 +272,14 @@ impl Node {
             self.in_sync_durable(link);
             return;
         }
+        let retires = !self.breaks(Mutation::BitmapIdentifierStays);
         self.persist_superblock(
             |superblock| {
                 superblock.flags.connected = true;
-                if whole {
+                if whole && retires {
                     superblock.generations = retire_bitmap(superblock.generations);
+                }
+                if whole {
                     superblock.flags.bitmap_covers_history = false;
                     superblock.flags.crashed_primary = false;
                     superblock.flags.lost_power = false;

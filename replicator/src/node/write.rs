@@ -196,9 +196,11 @@ impl Node {
     /// The range is ours: log it, then write where writing is possible now.
     pub(super) fn write_start(&mut self, key: u64) {
         let gate = self.gate();
+        let spared = self.breaks(Mutation::TargetPrimaryKeepsNoLog)
+            && self.replica.state() != DiskState::UpToDate;
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
         let keeps_log = match gate {
-            Gate::Mirror | Gate::Alone => true,
+            Gate::Mirror | Gate::Alone => !spared,
             Gate::Remote | Gate::Hold | Gate::Fail => false,
         };
         if keeps_log && !write.logged {
@@ -245,6 +247,9 @@ impl Node {
         };
         self.counters.sent_bytes += payload.map_or(0, |payload| u64::from(payload.bytes));
         self.writes.sent.push_back(key);
+        if self.breaks(Mutation::WriteCancelsClear) {
+            self.pairs.cancel_clear(range.blocks_touched());
+        }
         // The peer's frame before the local write: the longer way begins first.
         self.send_in(Lane::Fifo, message, payload);
         if local == Part::NotBegun {
@@ -259,7 +264,8 @@ impl Node {
         let range = write.range;
         // D2: the bits are set before the write is submitted, so no bitmap sent meanwhile can miss
         // them.
-        if !self.breaks(Mutation::AloneWithoutBits) {
+        let late = self.breaks(Mutation::BitsAfterWrite);
+        if !self.breaks(Mutation::AloneWithoutBits) && !late {
             self.mark_written_alone(range);
         }
         self.begin_alone();
@@ -286,7 +292,13 @@ impl Node {
             return;
         }
         match outcome {
-            IoOutcome::Done { .. } => write.local = Part::Done,
+            IoOutcome::Done { .. } => {
+                write.local = Part::Done;
+                let (range, alone) = (write.range, write.peer == Part::Missing);
+                if alone && self.breaks(Mutation::BitsAfterWrite) {
+                    self.mark_written_alone(range);
+                }
+            }
             IoOutcome::Failed { errno } => {
                 let blocks = write.range.blocks_touched();
                 write.local = Part::Missing;
@@ -330,11 +342,26 @@ impl Node {
                 return false;
             }
         };
-        if let Some(peer) = self.peer.connected_mut() {
+        let kept = self.breaks(Mutation::WindowPlaceLost);
+        if let Some(peer) = self.peer.connected_mut().filter(|_| !kept) {
             peer.window.give(cost);
         }
         self.writes.oldest_sent();
+        self.log_drops_at_the_peers_word(number);
         true
+    }
+
+    /// For the simulator: its extents count as free when the peer alone has it.
+    fn log_drops_at_the_peers_word(&mut self, key: u64) {
+        if !self.breaks(Mutation::InFlightLeavesLog) {
+            return;
+        }
+        if let Some(write) = self.writes.open.0.get_mut(key)
+            && std::mem::take(&mut write.logged)
+        {
+            let range = write.range;
+            self.log_give_back(range);
+        }
     }
 
     fn window_has_room(&mut self) {
@@ -371,7 +398,8 @@ impl Node {
             self.write_finish(key);
             return;
         }
-        let up_to_date = self.replica.state() == DiskState::UpToDate;
+        let up_to_date = self.replica.state() == DiskState::UpToDate
+            || self.breaks(Mutation::InconsistentGoesOnAlone);
         match ending {
             Ending::Both if up_to_date => self.write_finish(key),
             Ending::Both | Ending::Far if self.far_answers_count() => self.write_finish(key),
@@ -417,6 +445,11 @@ impl Node {
         self.overlap.release(range, &mut granted);
         for claim in granted {
             match claim {
+                Claim::Write(key)
+                    if self.breaks(Mutation::TargetLocksToo) && !self.is_arbiter() =>
+                {
+                    self.guest_submit(key);
+                }
                 Claim::Write(key) => self.write_start(key),
                 Claim::Sync(number) => self.sync_granted(number),
             }

@@ -116,7 +116,11 @@ pub(crate) fn nothing_is_answered_before_the_take_over(stage: Stage) -> Ending {
     world.run_for(FLUSHED_US);
     world.stick_flushes(1, true);
     world.break_disk(0, Broken::WRITES);
+    // The peer acknowledges it from its cache, and only then the own disk fails.
+    world.stick_writes(0, true);
     world.begin_write(0, SECTORS);
+    world.run_for(5_000);
+    world.stick_writes(0, false);
     world.run_for(300_000);
     ensure(&world, world.requests_open(0) == 1, "answered before the peer had flushed")?;
     world.stick_flushes(1, false);

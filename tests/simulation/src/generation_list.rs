@@ -13,11 +13,15 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f9_a_lost_confirmation_and_two_ways_on",
-        catches: &[Mutation::RotationBlockedByBitmap, Mutation::SkipRotation],
+        catches: &[
+            Mutation::RotationBlockedByBitmap,
+            Mutation::GrantWithoutMark,
+            Mutation::SkipRotation,
+        ],
         play: generation_scenarios::a_lost_confirmation_and_two_ways_on,
     },
     Scenario {
-        name: "f11_the_survivor_is_source",
+        name: "f11_nobody_is_source_who_lost_power",
         catches: &[Mutation::CrashedIsSource],
         play: generation_scenarios::the_survivor_is_source,
     },
@@ -38,7 +42,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f19a_a_torn_transaction_is_no_full_resync",
-        catches: &[],
+        catches: &[Mutation::TornTransactionIsRot],
         play: generation_scenarios::a_torn_transaction_is_no_full_resync,
     },
     Scenario {
@@ -53,7 +57,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f20_both_lose_power_as_a_full_sync_begins",
-        catches: &[Mutation::FullBitsLate],
+        catches: &[Mutation::FullBitsLate, Mutation::FullSyncOfSetBits],
         play: generation_scenarios::both_lose_power_as_a_full_sync_begins,
     },
     Scenario {
@@ -63,17 +67,17 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f22e_discard_without_a_split_brain_is_ignored",
-        catches: &[],
+        catches: &[Mutation::DiscardAlwaysCounts],
         play: split_scenarios::discard_without_a_split_brain_is_ignored,
     },
     Scenario {
         name: "f22e_a_primary_shall_become_target",
-        catches: &[],
+        catches: &[Mutation::ConflictIgnored],
         play: split_scenarios::a_primary_shall_become_target,
     },
     Scenario {
         name: "f22f_a_promotion_gives_bits_a_direction",
-        catches: &[],
+        catches: &[Mutation::BitsGetNoDirection],
         play: generation_scenarios::a_promotion_gives_bits_a_direction,
     },
     Scenario {
@@ -82,13 +86,18 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
         play: generation_scenarios::a_lost_start_and_two_ways_on,
     },
     Scenario {
+        name: "r1_ii_the_mark_outlives_the_daemon",
+        catches: &[Mutation::MayHoldMarkForgotten],
+        play: generation_scenarios::the_mark_outlives_the_daemon,
+    },
+    Scenario {
         name: "r4_lost_power_is_remembered",
         catches: &[Mutation::LostPowerClearedByAttach],
         play: generation_scenarios::lost_power_is_remembered,
     },
     Scenario {
         name: "r5_promoted_alone_before_it_met_the_survivor",
-        catches: &[],
+        catches: &[Mutation::CrashedWaitsForPeer],
         play: generation_scenarios::promoted_alone_before_it_met_the_survivor,
     },
     Scenario {
@@ -118,7 +127,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r8_a_second_crash_in_the_attach",
-        catches: &[Mutation::LogEmptiedFirst],
+        catches: &[Mutation::LogEmptiedFirst, Mutation::LogEmptiedBeforeBits],
         play: generation_scenarios::a_second_crash_in_the_attach,
     },
     Scenario {
@@ -133,7 +142,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r25_a_flush_in_the_handshake",
-        catches: &[],
+        catches: &[Mutation::FlushDuringHandshake],
         play: generation_scenarios::a_flush_in_the_handshake,
     },
     Scenario {
@@ -148,13 +157,17 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "split_brain_is_told_on_both",
-        catches: &[],
+        catches: &[Mutation::SplitBrainToldOnce],
         play: split_scenarios::an_unresolved_split_brain_is_told_on_both,
     },
-    Scenario { name: "after_sb_policies", catches: &[], play: split_scenarios::after_sb_policies },
+    Scenario {
+        name: "after_sb_policies",
+        catches: &[Mutation::PoliciesIgnored],
+        play: split_scenarios::after_sb_policies,
+    },
     Scenario {
         name: "differing_policies_are_refused",
-        catches: &[],
+        catches: &[Mutation::DifferingPoliciesAccepted],
         play: split_scenarios::differing_policies_are_refused,
     },
     Scenario {
@@ -164,12 +177,12 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "resync_finish_lost",
-        catches: &[],
+        catches: &[Mutation::AloneWithoutBits],
         play: generation_scenarios::resync_finish_lost,
     },
     Scenario {
         name: "resync_missed_end_no_bits",
-        catches: &[],
+        catches: &[Mutation::BitmapIdentifierStays],
         play: generation_scenarios::resync_missed_end_no_bits,
     },
     Scenario {

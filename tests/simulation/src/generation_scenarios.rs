@@ -4,6 +4,7 @@ use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure, well};
 use crate::world::World;
 use replicator::event::{Answer, Command};
+use replicator::state::DiskState;
 use replicator::wire::Kind;
 use std::ops::Range;
 
@@ -60,6 +61,17 @@ pub(crate) fn a_write_in_the_handshake(stage: Stage) -> Ending {
 
 /// R25: a flush and a demotion that would need a generation wait for the verdict, too.
 pub(crate) fn a_flush_in_the_handshake(stage: Stage) -> Ending {
+    for delay_us in (0..4_000).step_by(40) {
+        let mut world = stage.calm_pair(delay_us);
+        apart(&mut world)?;
+        world.reconnect();
+        world.run_for(delay_us);
+        world.flush(0);
+        in_sync(&mut world)?;
+        world.run_for(100_000);
+        let [first, second] = [0, 1].map(|host| world.superblock(host).generations.current & !1);
+        ensure(&world, first == second, "connected, and on two generations")?;
+    }
     for delay_us in (0..8_000).step_by(200) {
         let mut world = stage.calm_pair(delay_us);
         apart(&mut world)?;
@@ -82,16 +94,21 @@ pub(crate) fn a_flush_in_the_handshake(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// The confirmation of a grant is lost, the source writes alone, the target is promoted.
-pub(crate) fn a_lost_confirmation_and_two_ways_on(stage: Stage) -> Ending {
-    let mut world = stage.calm_pair(4);
+/// Something is written alone, and the resync of it loses a message with its connection.
+pub(crate) fn resync_loses(stage: Stage, seed: u64, kind: Kind) -> Result<World, String> {
+    let mut world = stage.calm_pair(seed);
     apart(&mut world)?;
     world.write(0, SECTORS);
-    world.lose_next(Kind::SyncConfirm);
+    world.lose_next(kind);
     world.reconnect();
     let lost = world.run_until(LONG_US, World::has_lost);
-    ensure(&world, lost, "no confirmation was sent")?;
-    apart(&mut world)?;
+    ensure(&world, lost, "the message was never sent")?;
+    Ok(world)
+}
+
+/// The source writes alone and dies, the target is promoted and writes: a split brain, however
+/// little the source knows of what the target has.
+fn two_ways_on(mut world: World) -> Ending {
     world.write(0, SECTORS);
     world.kill_daemon(0);
     promoted(&mut world, 1)?;
@@ -99,6 +116,24 @@ pub(crate) fn a_lost_confirmation_and_two_ways_on(stage: Stage) -> Ending {
     world.mend_cable();
     world.bring_up(0);
     split(&mut world)
+}
+
+/// The confirmation of a grant is lost, the source writes alone, the target is promoted.
+pub(crate) fn a_lost_confirmation_and_two_ways_on(stage: Stage) -> Ending {
+    let mut world = resync_loses(stage, 4, Kind::SyncConfirm)?;
+    apart(&mut world)?;
+    two_ways_on(world)
+}
+
+/// R1 (ii): the same, with a source whose daemon was started again in between: the mark that the
+/// target may hold the generation is on stable storage.
+pub(crate) fn the_mark_outlives_the_daemon(stage: Stage) -> Ending {
+    let mut world = resync_loses(stage, 13, Kind::SyncConfirm)?;
+    apart(&mut world)?;
+    world.kill_daemon(0);
+    up(&mut world, 0)?;
+    promoted(&mut world, 0)?;
+    two_ways_on(world)
 }
 
 /// The start of a resync between equal identifiers is lost, and both go on alone.
@@ -112,13 +147,7 @@ pub(crate) fn a_lost_start_and_two_ways_on(stage: Stage) -> Ending {
     ensure(&world, lost, "no resync was begun")?;
     apart(&mut world)?;
     promoted(&mut world, 0)?;
-    world.write(0, SECTORS);
-    world.kill_daemon(0);
-    promoted(&mut world, 1)?;
-    world.write(1, ELSEWHERE);
-    world.mend_cable();
-    world.bring_up(0);
-    split(&mut world)
+    two_ways_on(world)
 }
 
 pub(crate) fn the_survivor_is_source(stage: Stage) -> Ending {
@@ -306,18 +335,32 @@ pub(crate) fn crash_bits_have_a_direction(stage: Stage) -> Ending {
     both_hold(&world, SECTORS, stamp)
 }
 
-/// F22f: bits that nothing gives a direction do not hinder a promotion, which gives it.
+/// F22f: bits that nothing gives a direction are shown and copied nowhere; they do not hinder a
+/// promotion, which gives it.
 pub(crate) fn a_promotion_gives_bits_a_direction(stage: Stage) -> Ending {
-    for seed in 0..10 {
-        let mut world = stage.calm_pair(seed);
+    for chosen in [0, 1] {
+        let mut world = stage.calm_pair(chosen as u64);
+        apart(&mut world)?;
         world.write(0, SECTORS);
-        world.kill_daemon(0);
-        world.forget_resume_mark(0);
-        up(&mut world, 0)?;
+        let demoted = world.demote_and_wait(0);
+        ensure(&world, demoted, "the demotion hangs")?;
+        world.take_copy(0);
+        world.mend_cable();
         in_sync(&mut world)?;
-        world.cut_power(1);
-        up(&mut world, 1)?;
-        promoted(&mut world, 1)?;
+        world.run_for(1_500_000);
+        let left = world.ask(0, Command::Down);
+        ensure(&world, matches!(left, Some(Answer::Done)), "the node did not leave")?;
+        // Not the bitmap of that moment: all of it counts as out of sync.
+        world.restore_bitmap(0);
+        up(&mut world, 0)?;
+        world.run_for(LONG_US);
+        let shown = [0, 1].iter().all(|host| {
+            world.status(*host).is_some_and(|status| {
+                status.out_of_sync_blocks > 0 && status.disk == DiskState::UpToDate
+            })
+        });
+        ensure(&world, shown, "bits without a direction were copied, or are not shown")?;
+        promoted(&mut world, chosen)?;
         in_sync(&mut world)?;
     }
     Ok(())
@@ -363,13 +406,7 @@ pub(crate) fn lost_primary_after_no_writes(stage: Stage) -> Ending {
 pub(crate) fn resync_finish_lost(stage: Stage) -> Ending {
     for kind in [Kind::SyncNoneLeft, Kind::SyncGrant, Kind::SyncConfirm] {
         for seed in 0..5 {
-            let mut world = stage.calm_pair(seed);
-            apart(&mut world)?;
-            world.write(0, SECTORS);
-            world.lose_next(kind);
-            world.reconnect();
-            let lost = world.run_until(LONG_US, World::has_lost);
-            ensure(&world, lost, "the message was never sent")?;
+            let mut world = resync_loses(stage, seed, kind)?;
             apart(&mut world)?;
             let stamp = world.write(0, ELSEWHERE);
             world.mend_cable();
@@ -382,13 +419,7 @@ pub(crate) fn resync_finish_lost(stage: Stage) -> Ending {
 
 /// The source misses the end of a resync; with no bits left the two agree without a second one.
 pub(crate) fn resync_missed_end_no_bits(stage: Stage) -> Ending {
-    let mut world = stage.calm_pair(12);
-    apart(&mut world)?;
-    world.write(0, SECTORS);
-    world.lose_next(Kind::SyncConfirm);
-    world.reconnect();
-    let lost = world.run_until(LONG_US, World::has_lost);
-    ensure(&world, lost, "no confirmation was sent")?;
+    let mut world = resync_loses(stage, 12, Kind::SyncConfirm)?;
     in_sync(&mut world)?;
     world.run_for(200_000);
     let [source, target] = [0, 1].map(|host| world.superblock(host).generations);

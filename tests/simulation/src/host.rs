@@ -38,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) metadata_extra_us: u64,
     /// Data writes under way do not end before this is taken back.
     pub(crate) writes_stuck: bool,
+    /// Writes of data do not end; flushes do.
+    pub(crate) plain_writes_stuck: bool,
     /// Data flushes under way do not end before this is taken back.
     pub(crate) flushes_stuck: bool,
     /// Reads of these sectors fail, until they are written.
@@ -86,6 +88,7 @@ impl Host {
             must_create: false,
             metadata_extra_us: 0,
             writes_stuck: false,
+            plain_writes_stuck: false,
             flushes_stuck: false,
             unreadable: BTreeSet::new(),
             handler_exit: Some(0),

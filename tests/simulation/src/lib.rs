@@ -8,10 +8,13 @@
 //! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile`
 //! |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
-//! | schedules by hand, and rules broken on purpose | `schedule`, `scenarios` |
+//! | schedules by hand | `schedule`, `scenarios`, `schedule_table` |
+//! | rules broken on purpose | `scenarios`, `verdicts` |
 
+mod basic_scenarios;
 mod batch;
 mod buffers;
+mod cache_scenarios;
 mod checkers;
 mod client;
 mod copies;
@@ -29,11 +32,13 @@ mod handlers;
 mod host;
 mod ledger;
 mod links;
+mod log_scenarios;
 mod metadata_disk;
 mod network;
 mod operator;
 mod profile;
 mod random;
+mod range_scenarios;
 mod resize_scenarios;
 mod restored_scenarios;
 mod resync_scenarios;
@@ -41,9 +46,13 @@ mod rule_scenarios;
 mod run;
 mod scenarios;
 mod schedule;
+mod schedule_list;
+mod schedule_table;
 mod split_scenarios;
 mod stall_scenarios;
 mod suspension_scenarios;
+mod verb_scenarios;
+mod verdicts;
 mod wishes;
 mod world;
 
@@ -56,6 +65,9 @@ pub use profile::Profile;
 pub use random::Random;
 pub use run::{Report, current_seed, run, run_broken};
 pub use scenarios::{
-    Ending, SCENARIOS, Scenario, Stage, ensure, scenario_named, scenario_of, well,
+    Ending, SCENARIOS, Scenario, Stage, all_scenarios, ensure, scenario_named, scenario_of, well,
 };
+pub(crate) use schedule_list::SCHEDULE_SCENARIOS;
+pub use schedule_table::{SCHEDULES, Schedule, Shown};
+pub use verdicts::{Verdict, Verdicts};
 pub use world::World;

@@ -337,6 +337,7 @@ impl World {
         this.resume_mark = false;
         this.power_cuts += 1;
         this.writes_stuck = false;
+        this.plain_writes_stuck = false;
         this.data.lose_power(&mut self.random);
         this.metadata.lose_power(&mut self.random);
         self.ledger.lose_power(host);

@@ -81,9 +81,9 @@ pub const SCENARIOS: &[Scenario] = &[
         play: rule_scenarios::a_lost_grant_costs_no_full_sync,
     },
     Scenario {
-        name: "f9_a_lost_confirmation_does_not_hide_a_split",
-        catches: &[Mutation::RotationBlockedByBitmap, Mutation::GrantWithoutMark],
-        play: rule_scenarios::a_lost_confirmation_does_not_hide_a_split,
+        name: "f9_each_of_the_four_last_messages_may_be_lost",
+        catches: &[Mutation::AloneWithoutBits, Mutation::InFlightNotMarked],
+        play: rule_scenarios::the_end_survives_any_loss,
     },
     Scenario {
         name: "f11_the_survivor_is_source",
@@ -92,7 +92,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "d8_a_crashed_primary_is_known_as_one",
-        catches: &[],
+        catches: &[Mutation::CrashForgotten],
         play: rule_scenarios::a_crashed_primary_is_known_as_one,
     },
     Scenario {
@@ -162,7 +162,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r9_a_bit_set_while_connected_is_announced",
-        catches: &[Mutation::NoNotice],
+        catches: &[Mutation::NoNotice, Mutation::FoundBitsStayInMemory],
         play: resync_scenarios::a_bit_set_while_connected,
     },
     Scenario {
@@ -187,7 +187,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r3_nothing_is_answered_before_the_peer_has_taken_over",
-        catches: &[],
+        catches: &[Mutation::AnswerBeforeTakeOver],
         play: disk_scenarios::nothing_is_answered_before_the_take_over,
     },
     Scenario {
@@ -202,7 +202,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f12c_a_target_alone_acknowledges_nothing",
-        catches: &[Mutation::ServeStaleRead],
+        catches: &[Mutation::ServeStaleRead, Mutation::InconsistentGoesOnAlone],
         play: disk_scenarios::a_target_alone_acknowledges_nothing,
     },
     Scenario {
@@ -212,32 +212,32 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r20_the_confirmation_of_a_hand_over_is_lost",
-        catches: &[],
+        catches: &[Mutation::OnlyLastGenerationResumes],
         play: disk_scenarios::a_lost_confirmation,
     },
     Scenario {
         name: "r24_a_diskless_flush_ends",
-        catches: &[],
+        catches: &[Mutation::DisklessFlushNeedsOwnDisk],
         play: disk_scenarios::a_diskless_flush,
     },
     Scenario {
         name: "f2e_a_hung_disk_is_not_attached_before_its_write_has_returned",
-        catches: &[],
+        catches: &[Mutation::AttachUnderOldWrites],
         play: disk_scenarios::a_hung_disk_is_not_attached_early,
     },
     Scenario {
         name: "f10e_after_a_failed_flush_everything_unflushed_is_copied_again",
-        catches: &[],
+        catches: &[Mutation::FailedFlushCounts],
         play: disk_scenarios::a_failed_flush,
     },
     Scenario {
         name: "io_errors_with_exact_resync_sizes",
-        catches: &[],
+        catches: &[Mutation::AloneWithoutBits],
         play: disk_scenarios::io_errors_with_exact_sizes,
     },
     Scenario {
         name: "r10_a_target_is_promoted_with_the_data_of_its_source",
-        catches: &[],
+        catches: &[Mutation::SoleCopyAcknowledgesCached],
         play: disk_scenarios::a_target_is_promoted,
     },
     Scenario {
@@ -272,7 +272,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f14a_fenced_first_then_a_generation_then_the_answer",
-        catches: &[],
+        catches: &[Mutation::ThawOnOldGeneration],
         play: fencing_scenarios::fenced_first_then_a_generation_then_the_answer,
     },
     Scenario {
@@ -312,7 +312,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r14_a_restarted_primary_resumes",
-        catches: &[Mutation::ResumeCountsAsPromotion],
+        catches: &[Mutation::ResumeCountsAsPromotion, Mutation::LoneRestartWaits],
         play: stall_scenarios::a_restarted_primary_resumes,
     },
     Scenario {
@@ -347,17 +347,21 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Every scenario of every list.
+pub fn all_scenarios() -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().chain(crate::GENERATION_SCENARIOS).chain(crate::SCHEDULE_SCENARIOS)
+}
+
 /// The scenario of that name.
 #[must_use]
 pub fn scenario_named(name: &str) -> Option<&'static Scenario> {
-    SCENARIOS.iter().find(|scenario| scenario.name == name)
+    all_scenarios().find(|scenario| scenario.name == name)
 }
 
 /// The scenario that notices this broken rule, if one is written.
 #[must_use]
 pub fn scenario_of(mutation: Mutation) -> Option<&'static Scenario> {
-    let all = SCENARIOS.iter().chain(crate::GENERATION_SCENARIOS);
-    all.into_iter().find(|scenario| scenario.catches.contains(&mutation))
+    all_scenarios().find(|scenario| scenario.catches.contains(&mutation))
 }
 
 impl Scenario {
@@ -378,6 +382,16 @@ impl Stage {
     #[must_use]
     pub fn calm_pair(self, seed: u64) -> World {
         self.pair_of(seed, Profile::calm())
+    }
+
+    /// A calm world whose two nodes were just created and have not met.
+    #[must_use]
+    pub fn new_pair(self, seed: u64) -> World {
+        let mut world = World::new(seed, Some(Profile::calm()), false);
+        if let Some(mutation) = self.broken {
+            world.break_rule(mutation);
+        }
+        world
     }
 
     /// The same with a temper of its own.

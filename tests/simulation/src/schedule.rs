@@ -183,6 +183,11 @@ impl World {
         self.lose = Some(kind);
     }
 
+    /// The payload of the next message of this kind is damaged on the way.
+    pub const fn damage_next(&mut self, kind: Kind) {
+        self.damage = Some(kind);
+    }
+
     /// The message that was to be lost was sent.
     #[must_use]
     pub const fn has_lost(&self) -> bool {
@@ -192,6 +197,11 @@ impl World {
     /// Data writes of a host do not end before this is taken back.
     pub fn stick_writes(&mut self, host: usize, stuck: bool) {
         self.hosts[host].writes_stuck = stuck;
+    }
+
+    /// Data writes of a host do not end before this is taken back; flushes do.
+    pub fn stick_plain_writes(&mut self, host: usize, stuck: bool) {
+        self.hosts[host].plain_writes_stuck = stuck;
     }
 
     /// Data flushes of a host do not end before this is taken back; writes do.

@@ -139,6 +139,7 @@ impl World {
     pub(crate) fn disk_ends(&mut self, host: usize, ticket: u64) {
         let this = &mut self.hosts[host];
         let stuck = this.writes_stuck && this.data.is_write(ticket)
+            || this.plain_writes_stuck && this.data.is_write(ticket) && !this.data.is_flush(ticket)
             || this.flushes_stuck && this.data.is_flush(ticket);
         if stuck {
             self.plan(5_000, Happening::DiskEnds { host, ticket });

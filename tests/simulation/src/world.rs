@@ -71,6 +71,8 @@ pub struct World {
     pub(crate) answers: BTreeMap<u64, Answer>,
     /// The stream breaks when a message of this kind is to be sent.
     pub(crate) lose: Option<Kind>,
+    /// The payload of the next message of this kind is damaged on the way.
+    pub(crate) damage: Option<Kind>,
     /// What the fence-peer handler of each host returns; none: it tells the truth.
     pub(crate) fence_exits: [Option<Option<i32>>; 2],
     /// How long handlers take; none: it is drawn.
@@ -122,6 +124,7 @@ impl World {
             last_command: 0,
             answers: BTreeMap::new(),
             lose: None,
+            damage: None,
             fence_exits: [None; 2],
             handler_us: None,
             calm: false,
@@ -151,6 +154,11 @@ impl World {
         if let Some(node) = &mut second.node {
             node.break_rule(mutation);
         }
+    }
+
+    /// True when every engine breaks this rule on purpose.
+    pub(crate) fn breaks(&self, mutation: Mutation) -> bool {
+        self.broken == Some(mutation)
     }
 
     /// The first rule that was broken, in words.

@@ -2,11 +2,27 @@
 
 use replicator::event::Command;
 use replicator::state::Role;
-use simulation::{Geometry, Profile, World};
+use simulation::{Geometry, Profile, World, scenario_tests};
 
 const SECTORS: std::ops::Range<usize> = 16..24;
 /// Longer than the age at which the Primary flushes unasked.
 const FLUSH_AGE_US: u64 = 7_000_000;
+
+scenario_tests! {
+    f6_the_peers_flush_is_no_proof
+    f7b_a_source_flushes_what_it_sends
+    f8_a_flush_alone_begins_a_generation
+    f8_a_demotion_alone_begins_a_generation
+    f10a_after_a_start_everything_is_unflushed
+    f10c_a_copied_block_may_be_lost
+    f10g_a_flush_in_flight_at_the_loss
+    f19d_the_bit_comes_before_the_write
+    r2_a_primary_that_is_the_target_keeps_the_log
+    d5_what_is_in_flight_keeps_its_place
+    r12_alone_the_log_does_not_fill_up
+    r27_a_large_request_is_not_overtaken
+    f23_r28_one_place_in_the_window_is_enough
+}
 
 fn in_sync(world: &mut World, what: &str) {
     assert!(world.gets_in_sync(), "{what}: {:?}", world.violation());
@@ -27,17 +43,6 @@ fn push_out_of_the_log(world: &mut World) {
 
 fn wide_pair(seed: u64) -> World {
     World::pair_of(seed, Profile { geometry: Geometry::wide(20), ..Profile::calm() })
-}
-
-#[test]
-fn f6_a_block_that_was_flushed_by_the_peer_is_not_cleared_by_that_proof() {
-    let mut world = World::calm_pair(1);
-    world.write(0, SECTORS);
-    assert!(world.cut_and_wait());
-    let newer = world.write(0, SECTORS);
-    world.reconnect();
-    in_sync(&mut world, "the newer write was never sent");
-    assert_eq!(world.sector(1, SECTORS.start), newer);
 }
 
 #[test]
@@ -98,102 +103,6 @@ fn f10b_a_flush_does_not_cover_what_was_acknowledged_while_it_ran() {
         power_cycle(&mut world, 1);
         in_sync(&mut world, &format!("seed {seed}"));
     }
-}
-
-#[test]
-fn f10c_a_copied_block_that_was_lost_with_the_targets_cache_is_copied_again() {
-    for seed in 0..20 {
-        let mut world = World::calm_pair(seed);
-        assert!(world.cut_and_wait());
-        world.write(0, 0..256);
-        world.reconnect();
-        assert!(world.run_until(20_000_000, |world| {
-            world
-                .status(0)
-                .and_then(|status| status.sync)
-                .is_some_and(|sync| sync.copied_blocks > 0)
-        }));
-        power_cycle(&mut world, 1);
-        in_sync(&mut world, &format!("seed {seed}"));
-    }
-}
-
-#[test]
-fn f10f_a_durable_write_of_a_part_does_not_make_the_whole_block_durable() {
-    for seed in 0..20 {
-        let mut world = World::calm_pair(seed);
-        world.write(0, SECTORS);
-        world.write_durably(0, SECTORS.start..SECTORS.start + 1);
-        power_cycle(&mut world, 1);
-        in_sync(&mut world, &format!("seed {seed}"));
-    }
-}
-
-#[test]
-fn f10g_a_flush_in_flight_at_the_loss_is_answered_alone_on_a_new_generation() {
-    let mut world = World::calm_pair(2);
-    world.write(0, SECTORS);
-    world.stick_flushes(1, true);
-    world.begin_flush(0);
-    world.run_for(2_000);
-    world.cut_power(1);
-    assert!(world.wait_for_client(0), "the flush is answered by the own disk alone");
-    assert!(world.demote_and_wait(0));
-    world.ask(0, Command::Down);
-    world.stick_flushes(1, false);
-    assert!(world.bring_up_and_wait(1));
-    world.ask(1, Command::Primary { force: false });
-    world.write(1, 40..48);
-    world.bring_up(0);
-    assert!(world.gets_split(), "the flushed write would be overwritten unasked");
-    assert_eq!(world.violation(), None);
-}
-
-#[test]
-fn f19d_the_bit_of_an_unmirrored_write_is_set_before_the_write_is_submitted() {
-    for seed in 0..10 {
-        let mut world = World::calm_pair(seed);
-        assert!(world.cut_and_wait());
-        // The new generation is there: the next write is submitted at once.
-        world.write(0, 40..48);
-        world.stick_writes(0, true);
-        world.begin_write(0, SECTORS);
-        world.run_for(5_000);
-        world.reconnect();
-        world.run_for(200_000);
-        world.stick_writes(0, false);
-        assert!(world.wait_for_client(0), "seed {seed}");
-        in_sync(&mut world, &format!("seed {seed}"));
-    }
-}
-
-#[test]
-fn f23_r28_one_place_in_every_window_is_enough_and_comes_back_with_each_connection() {
-    let profile = Profile { window_frames: 1, sync_buffers: 1, ..Profile::calm() };
-    let mut world = World::pair_of(3, profile);
-    for round in 0..6 {
-        for first in (0..200).step_by(10) {
-            world.begin_write(0, first..first + 12);
-        }
-        world.run_for(1_500);
-        if round % 2 == 0 {
-            assert!(world.cut_and_wait());
-            world.reconnect();
-        }
-        assert!(world.wait_for_client(0), "round {round}");
-    }
-    in_sync(&mut world, "with one buffer");
-}
-
-#[test]
-fn r12_alone_the_log_does_not_fill_up_for_ever() {
-    let mut world = wide_pair(4);
-    assert!(world.cut_and_wait());
-    for _ in 0..3 {
-        push_out_of_the_log(&mut world);
-    }
-    world.reconnect();
-    in_sync(&mut world, "after many extents alone");
 }
 
 #[test]

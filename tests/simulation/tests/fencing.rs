@@ -194,16 +194,3 @@ fn a_node_that_leaves_a_primary_is_outdated_and_nobody_is_fenced() {
         assert!(world.gets_in_sync(), "node {host}: {:?}", world.violation());
     }
 }
-
-#[test]
-fn f22c_a_promotion_that_is_not_answered_tears_the_connection_down_and_goes_on_alone() {
-    let mut world = pair(6, Fencing::DontCare);
-    assert!(world.demote_and_wait(0) && world.gets_in_sync());
-    world.stop_process(1, true);
-    assert!(matches!(world.ask(0, Command::Primary { force: false }), Some(Answer::Done)));
-    let connection = world.status(0).map(|status| status.connection);
-    assert_ne!(connection, Some(ConnectionState::Connected), "with a peer that did not answer");
-    world.write(0, 16..24);
-    world.stop_process(1, false);
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
-}

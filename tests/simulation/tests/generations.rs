@@ -32,7 +32,7 @@ macro_rules! schedules {
 schedules! {
     f5_a_write_in_the_handshake;
     f9_a_lost_confirmation_and_two_ways_on;
-    f11_the_survivor_is_source;
+    f11_nobody_is_source_who_lost_power;
     f15_i_the_primary_is_restored;
     f15_i_the_primary_is_restored_within_a_session;
     f15_ii_a_former_primary_is_restored;
@@ -45,6 +45,7 @@ schedules! {
     f22e_a_primary_shall_become_target;
     f22f_a_promotion_gives_bits_a_direction;
     r1_a_lost_start_and_two_ways_on;
+    r1_ii_the_mark_outlives_the_daemon;
     r4_lost_power_is_remembered;
     r5_promoted_alone_before_it_met_the_survivor;
     r6_i_a_restored_node_that_went_on_is_a_split_brain;

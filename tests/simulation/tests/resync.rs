@@ -4,9 +4,17 @@ use replicator::event::{Answer, Command, RefusalClass};
 use replicator::settings::ChecksumUse;
 use replicator::state::{DiskState, ReplicationState, Role};
 use replicator::status::Status;
-use simulation::{Geometry, Profile, SCENARIOS, World};
+use simulation::{Geometry, Profile, SCENARIOS, World, scenario_tests};
 
 const LONG_US: u64 = 10_000_000;
+
+scenario_tests! {
+    f16_writes_into_a_running_resync
+    f17_writes_overtake_the_payloads_of_a_resync
+    r15_a_hot_block_does_not_keep_the_resync_from_ending
+    r10_a_promotion_waits_for_what_is_granted
+    r10_a_promoted_target_grants_anew
+}
 
 fn status(world: &World, host: usize) -> Status {
     world.status(host).expect("its daemon runs")
@@ -137,21 +145,6 @@ fn busy_resync_ends_although_every_block_is_rewritten_all_the_time() {
         world.run_for(2_000);
     }
     assert!(world.wait_for_client(0));
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
-}
-
-/// The same with one hot block: a mirrored write does not cancel the clear.
-#[test]
-fn r15_a_block_that_is_rewritten_in_every_window_does_not_keep_the_resync_from_ending() {
-    let mut world = pair_with_all_to_copy(4, None);
-    for _ in 0..2_000 {
-        world.begin_write(0, 8..16);
-        world.run_for(1_000);
-        if status(&world, 1).disk == DiskState::UpToDate {
-            break;
-        }
-    }
-    assert_eq!(status(&world, 1).disk, DiskState::UpToDate, "{:?}", status(&world, 1).sync);
     assert!(world.gets_in_sync(), "{:?}", world.violation());
 }
 
@@ -317,39 +310,6 @@ fn invalidate_variants() {
 }
 
 #[test]
-fn f22g_invalidate_is_refused_where_no_good_copy_would_be_left() {
-    let mut world = World::calm_pair(11);
-    let on_primary = world.ask(0, Command::Invalidate);
-    assert_eq!(refusal_class(on_primary), Some(RefusalClass::State));
-    let primarys = world.ask(1, Command::InvalidateRemote);
-    assert_eq!(refusal_class(primarys), Some(RefusalClass::State));
-    assert!(world.cut_and_wait());
-    let alone = world.ask(1, Command::Invalidate);
-    assert_eq!(refusal_class(alone), Some(RefusalClass::State));
-    assert_eq!(status(&world, 1).disk, DiskState::UpToDate);
-    world.reconnect();
-    assert!(world.gets_in_sync());
-    // Both at once: one of them keeps its data.
-    for commands in [
-        [Command::Invalidate; 2],
-        [Command::InvalidateRemote; 2],
-        [Command::Invalidate, Command::InvalidateRemote],
-    ] {
-        assert!(world.demote_and_wait(0));
-        for host in [0, 1] {
-            world.command(host, commands[host]);
-        }
-        for _ in 0..2_000 {
-            world.run_for(100);
-            let good = [0, 1].iter().any(|host| status(&world, *host).disk == DiskState::UpToDate);
-            assert!(good, "{commands:?}: no good copy is left");
-        }
-        assert!(world.gets_in_sync(), "{commands:?}: {:?}", world.violation());
-        assert!(is_done(world.ask(0, Command::Primary { force: false })));
-    }
-}
-
-#[test]
 fn r31_new_current_uuid_skips_the_initial_sync_only_where_both_are_just_created() {
     let mut world = World::new(12, Some(Profile::calm()), false);
     let met = world.run_until(LONG_US, |world| {
@@ -397,49 +357,4 @@ fn stress_al_more_than_a_hundred_extents_through_the_smallest_log() {
 #[test]
 fn r9_a_bit_set_while_connected_is_announced() {
     holds("r9_a_bit_set_while_connected_is_announced");
-}
-
-#[test]
-fn r10_a_promotion_during_a_resync_waits_for_what_is_granted() {
-    for seed in 0..10 {
-        let mut world = pair_with_all_to_copy(seed, Some(400_000));
-        syncs(&mut world);
-        assert!(world.demote_and_wait(0), "seed {seed}");
-        world.run_for(200_000);
-        assert!(is_done(world.ask(0, Command::Primary { force: false })), "seed {seed}");
-        world.begin_write(0, 0..2_000);
-        assert!(world.wait_for_client(0), "seed {seed}: a write waits for ever");
-        assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
-    }
-}
-
-#[test]
-fn f17_flushes_and_writes_overtake_resync_payloads_and_nothing_diverges() {
-    for seed in 0..5 {
-        let mut world = pair_with_all_to_copy(seed, None);
-        for round in 0..120 {
-            world.begin_write(0, round * 16..round * 16 + 21);
-            if round % 5 == 0 {
-                world.begin_flush(0);
-            }
-            world.run_for(300);
-        }
-        assert!(world.wait_for_client(0), "seed {seed}");
-        assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
-    }
-}
-
-#[test]
-fn f19e_invalidated_data_stay_given_up_over_a_power_cut_of_both() {
-    let mut world = World::calm_pair(14);
-    world.write(0, 0..64);
-    assert!(is_done(world.ask(1, Command::Invalidate)));
-    world.cut_power(0);
-    world.cut_power(1);
-    for host in [0, 1] {
-        assert!(world.bring_up_and_wait(host));
-    }
-    let target = status(&world, 1);
-    assert_eq!((target.disk, target.out_of_sync_blocks), (DiskState::Inconsistent, 32));
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
 }

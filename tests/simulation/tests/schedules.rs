@@ -2,12 +2,57 @@
 //! engine.
 
 use replicator::event::{Answer, Command};
-use replicator::state::{ConnectionState, Role};
+use replicator::state::ConnectionState;
 use replicator::wire::Kind;
-use simulation::World;
+use simulation::{World, scenario_tests};
 
 const SECTORS: std::ops::Range<usize> = 16..24;
 const TIMEOUT_US: u64 = 3_000_000;
+
+scenario_tests! {
+    d1_the_log_comes_before_the_data
+    d2_an_answer_means_both_disks
+    d3_a_flush_means_both_disks
+    d3_what_was_flushed_survives_either_power_cut
+    d2_what_is_written_alone_is_copied
+    d4_what_the_lost_peer_may_lack_is_marked
+    d6_overlapping_writes_end_in_one_order
+    d8_a_demotion_leaves_nothing_in_a_cache
+    d8_the_export_opens_with_a_durable_mark
+    d9_a_new_disk_gets_everything
+    g2_one_divergence_is_one_generation
+    g1_the_newer_generation_is_the_source
+    d11_a_damaged_payload_is_not_written
+    r19_crossing_dials_end_in_one_connection
+    f22c_a_promotion_goes_on_without_a_silent_peer
+    r18ii_a_half_handshake_does_not_forbid_promotion
+    r21_a_primary_always_has_a_deadline_near
+    r22_the_victim_may_be_told_first
+    f19e_invalidated_data_stay_given_up
+    f22g_invalidate_leaves_a_good_copy
+    r31_only_new_replicas_skip_their_sync
+    f2a_a_stuck_write_keeps_new_connections_out
+    f2b_late_bytes_are_not_read
+    f2d_a_promotion_waits_for_the_peers_writes
+    d4_a_durable_part_is_not_a_durable_block
+    f10b_a_flush_covers_what_was_answered_before
+    f7a_both_flush_before_an_extent_leaves
+    f8_a_generation_begins_on_a_flushed_disk
+    f7c_a_resync_begins_on_a_flushed_source
+    f9_a_lost_grant_costs_no_full_sync
+    f9_each_of_the_four_last_messages_may_be_lost
+    f11_the_survivor_is_source
+    d8_a_crashed_primary_is_known_as_one
+    f5_a_write_waits_for_the_handshake
+    d7_bits_count_when_identifiers_agree
+    d13_a_superblock_survives_a_torn_write
+    f8_a_promotion_alone_begins_a_generation
+    f22b_crossing_promotions_end_in_one_primary
+    d5_bits_are_durable_when_an_extent_leaves
+    f2e_a_hung_disk_is_not_attached_before_its_write_has_returned
+    f22d_a_restarted_primary_yields_to_who_came_after
+    f21_the_old_end_of_a_grown_disk_is_searched
+}
 
 fn reconnect(world: &mut World) {
     world.mend_cable();
@@ -33,36 +78,6 @@ fn cut_and_wait(world: &mut World) {
 }
 
 #[test]
-fn f2a_a_stuck_write_of_the_old_connection_never_lands_over_a_newer_one() {
-    let mut world = World::calm_pair(1);
-    world.stick_writes(1, true);
-    world.begin_write(0, SECTORS);
-    world.run_for(2_000);
-    cut_and_wait(&mut world);
-    assert!(world.wait_for_client(0), "alone, the first write is answered");
-    let newer = world.write(0, SECTORS);
-    reconnect(&mut world);
-    world.run_for(TIMEOUT_US);
-    let connected = world.status(0).is_some_and(|s| s.connection == ConnectionState::Connected);
-    assert!(!connected, "the node with the stuck write must not admit a new connection");
-    world.stick_writes(1, false);
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
-    assert_eq!(world.sector(1, SECTORS.start), newer);
-}
-
-#[test]
-fn f2b_bytes_of_the_old_connection_that_arrive_late_are_not_read() {
-    let mut world = World::calm_pair(2);
-    world.cut_from(0);
-    world.begin_write(0, SECTORS);
-    assert!(world.wait_for_client(0), "the connection is given up, the write answered alone");
-    let newer = world.write(0, SECTORS);
-    reconnect(&mut world);
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
-    assert_eq!(world.sector(1, SECTORS.start), newer);
-}
-
-#[test]
 fn f7c_a_block_copied_out_of_a_cache_survives_the_power_cut_of_its_source() {
     for seed in 0..10 {
         let mut world = World::calm_pair(seed);
@@ -77,68 +92,6 @@ fn f7c_a_block_copied_out_of_a_cache_survives_the_power_cut_of_its_source() {
         assert!(matches!(world.ask(0, Command::Primary { force: false }), Some(Answer::Done)));
         assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
     }
-}
-
-#[test]
-fn f8_a_flush_acknowledged_alone_begins_a_generation_so_the_split_is_noticed() {
-    let mut world = World::calm_pair(3);
-    world.write(0, SECTORS);
-    world.cut_power(1);
-    cut_and_wait(&mut world);
-    world.flush(0);
-    assert!(world.demote_and_wait(0));
-    assert!(matches!(world.ask(0, Command::Down), Some(Answer::Done)));
-    assert!(world.bring_up_and_wait(1));
-    assert!(matches!(world.ask(1, Command::Primary { force: false }), Some(Answer::Done)));
-    world.write(1, 40..48);
-    world.mend_cable();
-    world.bring_up(0);
-    assert!(world.gets_split(), "the flushed write would be overwritten unasked");
-    is_well(&world);
-}
-
-#[test]
-fn f9_each_of_the_four_last_messages_of_a_resync_may_be_lost() {
-    for kind in [Kind::SyncNoneLeft, Kind::SyncConfirm, Kind::SyncStarted] {
-        the_end_survives_the_loss_of(kind);
-    }
-}
-
-#[test]
-fn f9_the_grant_of_a_resync_may_be_lost() {
-    the_end_survives_the_loss_of(Kind::SyncGrant);
-}
-
-fn the_end_survives_the_loss_of(kind: Kind) {
-    for seed in 0..5 {
-        let mut world = World::calm_pair(seed);
-        cut_and_wait(&mut world);
-        world.write(0, SECTORS);
-        world.lose_next(kind);
-        reconnect(&mut world);
-        assert!(world.run_until(TIMEOUT_US, World::has_lost), "{kind:?} was never sent");
-        world.write(0, SECTORS);
-        assert!(world.gets_in_sync(), "{kind:?} seed {seed}: {:?}", world.violation());
-    }
-}
-
-#[test]
-fn f9_a_write_alone_after_a_lost_confirmation_and_a_promotion_of_the_peer_is_a_split_brain() {
-    let mut world = World::calm_pair(4);
-    cut_and_wait(&mut world);
-    world.write(0, SECTORS);
-    world.lose_next(Kind::SyncConfirm);
-    reconnect(&mut world);
-    assert!(world.run_until(TIMEOUT_US, World::has_lost));
-    cut_and_wait(&mut world);
-    world.write(0, SECTORS);
-    world.kill_daemon(0);
-    assert!(matches!(world.ask(1, Command::Primary { force: false }), Some(Answer::Done)));
-    world.write(1, 40..48);
-    world.mend_cable();
-    world.bring_up(0);
-    assert!(world.gets_split(), "a write acknowledged alone would be discarded unasked");
-    is_well(&world);
 }
 
 #[test]
@@ -169,20 +122,6 @@ fn survivor_is_source(world: &mut World, seed: u64) {
 }
 
 #[test]
-fn f16_writes_into_a_running_resync_neither_deadlock_nor_diverge() {
-    let mut world = World::calm_pair(5);
-    cut_and_wait(&mut world);
-    world.write(0, 0..256);
-    reconnect(&mut world);
-    for round in 0..60 {
-        world.begin_write(0, round * 4..round * 4 + 9);
-        world.run_for(300);
-    }
-    assert!(world.wait_for_client(0), "a write waits for ever");
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
-}
-
-#[test]
 fn f22a_a_node_that_missed_the_verdict_learns_of_the_split_brain_later() {
     let mut world = World::calm_pair(6);
     cut_and_wait(&mut world);
@@ -199,58 +138,6 @@ fn f22a_a_node_that_missed_the_verdict_learns_of_the_split_brain_later() {
     });
     assert!(both_alone, "one node goes on connecting for ever");
     is_well(&world);
-}
-
-#[test]
-fn f22b_of_two_crossing_promotions_exactly_the_first_nodes_succeeds() {
-    for seed in 0..20 {
-        let mut world = World::calm_pair(seed);
-        assert!(world.demote_and_wait(0));
-        assert!(world.gets_in_sync());
-        // Both know by now that nobody is Primary.
-        world.run_for(50_000);
-        world.command(0, Command::Primary { force: false });
-        world.command(1, Command::Primary { force: false });
-        world.run_for(TIMEOUT_US);
-        let roles = [0, 1].map(|host| world.status(host).map(|status| status.role));
-        assert_eq!(roles, [Some(Role::Primary), Some(Role::Secondary)], "seed {seed}");
-        is_well(&world);
-    }
-}
-
-#[test]
-fn r19_two_crossing_dials_end_in_one_connection() {
-    for seed in 0..30 {
-        let mut world = World::calm_pair(seed);
-        cut_and_wait(&mut world);
-        reconnect(&mut world);
-        assert!(world.gets_in_sync(), "seed {seed}: {:?}", world.violation());
-    }
-}
-
-#[test]
-fn r22_the_victim_of_a_split_brain_may_be_told_before_or_after_the_survivor() {
-    for victim_first in [true, false] {
-        let mut world = World::calm_pair(7);
-        cut_and_wait(&mut world);
-        world.write(0, SECTORS);
-        assert!(matches!(world.ask(1, Command::Primary { force: false }), Some(Answer::Done)));
-        let kept = world.write(1, SECTORS);
-        assert!(world.demote_and_wait(0));
-        reconnect(&mut world);
-        assert!(world.gets_split());
-        if victim_first {
-            world.give_up(0);
-        }
-        world.run_for(TIMEOUT_US);
-        world.command(1, Command::Connect { discard_my_data: false });
-        world.run_for(TIMEOUT_US);
-        if !victim_first {
-            world.give_up(0);
-        }
-        assert!(world.gets_in_sync(), "victim first {victim_first}: {:?}", world.violation());
-        assert_eq!([0, 1].map(|host| world.sector(host, SECTORS.start)), [kept; 2]);
-    }
 }
 
 #[test]

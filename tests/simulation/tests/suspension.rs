@@ -1,10 +1,8 @@
 //! Frozen I/O, hung disks, stalls and resumed Primaries (G4, G5, D15, D19).
 
-use replicator::event::{Answer, Command};
-use replicator::state::{ConnectionState, DiskState, Role};
+use replicator::event::Command;
+use replicator::state::{ConnectionState, Role};
 use simulation::{Profile, World, scenario_tests};
-
-const LONG_US: u64 = 3_000_000;
 
 scenario_tests! {
     d8_a_demotion_ends_without_its_disk
@@ -17,38 +15,6 @@ scenario_tests! {
     r14_a_restarted_primary_resumes
     r18i_a_given_up_disk_lets_the_peer_in
     r18iii_a_hung_disk_is_given_up
-}
-
-#[test]
-fn r18ii_a_half_handshake_does_not_make_promotion_impossible() {
-    let mut world = World::calm_pair(1);
-    assert!(world.demote_and_wait(0) && world.gets_in_sync());
-    world.kill_daemon(1);
-    world.run_for(LONG_US);
-    // The peer comes back and falls silent in the middle of its handshake.
-    world.bring_up(1);
-    let begun = world.run_until(LONG_US, |world| {
-        world.status(1).is_some_and(|status| status.disk == DiskState::UpToDate)
-    });
-    assert!(begun);
-    world.run_for(1_000);
-    world.stop_process(1, true);
-    assert!(matches!(world.ask(0, Command::Primary { force: false }), Some(Answer::Done)));
-    world.write(0, 16..24);
-    world.stop_process(1, false);
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
-}
-
-#[test]
-fn r21_a_primary_with_a_client_and_a_peer_always_has_a_deadline_within_half_the_ping_timeout() {
-    let profile = Profile::calm();
-    let half_us = profile.settings(0).net.ping_timeout.as_micros() as u64 / 2;
-    let mut world = World::pair_of(2, profile);
-    for _ in 0..200 {
-        world.run_for(7_001);
-        let deadline_us = world.deadline_in_us(0).expect("a Primary has something to wait for");
-        assert!(deadline_us <= half_us, "the next deadline is {deadline_us} us away");
-    }
 }
 
 #[test]
