@@ -65,7 +65,8 @@ impl World {
             )
         });
         if synced {
-            self.ledger.took_grant(host);
+            let role = self.hosts[host].status.as_ref().map(|status| status.role);
+            self.ledger.took_grant(host, role == Some(Role::Primary));
         }
         if let Event::Disk { new: DiskState::Failed, .. } = event {
             // What a disk holds that was given up is not counted on.

@@ -313,13 +313,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// The target took the grant.
-    pub(crate) fn took_grant(&mut self, target: usize) {
+    /// The target took the grant. What a target that is Primary has answered since the grant is on
+    /// its own disk, too, although the source's copy was the one that counted.
+    pub(crate) fn took_grant(&mut self, target: usize, is_primary: bool) {
         if let Some(grant) = self.grant.take()
             && grant.target == target
         {
+            let at = if is_primary { self.clock } else { grant.at };
             for host in [0, 1] {
-                self.hold_in_common(host, grant.at);
+                self.hold_in_common(host, at);
                 self.copies[host].sole.fill(0);
             }
         }
