@@ -40,10 +40,17 @@ mutations! {
     StaleDigestCounts: "D7: a comparison counts although the target was written to meanwhile";
     WindowOutlivesData: "D2: without good data writes wait on for a place in the peer's window";
     HeldAnswersOutliveData: "D2: what was held back is answered although no good copy is left";
-    PairEndsUnheard: "D8: a demotion waits on when the last pair of flushes ends without good data";
+    QuietUnheard: "D8: a demotion that waits until nothing is under way does not hear when that is so";
     DemotionNeedsDisk: "D8: a demotion waits for the mark of a disk that failed under its flush";
     DetachForgetsSealed: "D5: a detach marks no bits for what a flush under way has sealed";
     SourceMayLeave: "D10: a disk is detached while the peer is asked to give its data up for it";
+    HungReadsWait: "D15: clients wait for reads of a hung disk that was given up";
+    DetachWaitsForParked: "D15: a detach waits for reads that wait for the detach";
+    FrozenWithoutDisk: "G5: a frozen Primary whose disk is gone does not hear that the peer is fenced";
+    RefusalEndsConsent: "F22g: a refusal of one's own dropped offer ends what the peer was promised";
+    TargetHandlerFreezes: "G5: before-resync-target runs while the Primary's I/O is frozen";
+    DetachStarves: "D15: a detach waits as long as the peer's clients write";
+    LossUnnoticedInSession: "D4: a peer lost at the start of a resync in a session is not noticed";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";

@@ -142,7 +142,6 @@ impl Node {
             self.reconnect("the disk is attached; the two must compare their data anew");
         }
         self.resume_begin();
-        self.leave_when_quiet();
     }
 
     /// Tells the peer, if it is connected, what this node is now.

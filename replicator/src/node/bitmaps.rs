@@ -1,11 +1,12 @@
 //! The exchange of bitmaps and the durable start of a resync (D7, D9, D17).
 
 use super::Node;
-use super::peer::{Plan, Stage, With};
+use super::peer::{Intent, Plan, Stage, With};
 use super::persist::Then;
 use super::route::AfterFlush;
+use super::sync_hold::{BEFORE_TARGET_RUNS, BeforeTarget};
 use super::verdict::is_full;
-use crate::event::Handler;
+use crate::event::{Handler, Level};
 use crate::generation::{End, begin_sync};
 use crate::ids::{HandlerId, LinkId};
 use crate::message::{Message, RefusalCode, RefusalMessage};
@@ -253,29 +254,50 @@ impl Node {
             return;
         }
         self.hold.sync_generation = sync_generation;
-        self.hold.before = self.run_handler(Handler::BeforeResyncTarget);
-        if self.hold.before.is_none() {
+        let freezes = self.breaks(Mutation::TargetHandlerFreezes);
+        if std::mem::take(&mut self.hold.before) == BeforeTarget::Passed {
+            self.become_target(link);
+        } else if let Some(id) = self.run_handler(Handler::BeforeResyncTarget) {
+            self.hold.before = BeforeTarget::Runs(id);
+            if !freezes {
+                self.session_waits_for_handler(link);
+            }
+        } else {
             self.become_target(link);
         }
+    }
+
+    /// The handler runs: the source's clients must not wait for it, so the two meet again when it
+    /// has ended.
+    fn session_waits_for_handler(&mut self, link: LinkId) {
+        let why = self.busy(BEFORE_TARGET_RUNS);
+        let text = why.text.clone();
+        self.turn_away(link, why);
+        self.session_ended(&text);
     }
 
     /// The `before-resync-target` handler has ended. Anything but success: no resync, and no
     /// connection until somebody has looked (drbd-facts 1.7).
     pub(super) fn before_target_done(&mut self, id: HandlerId, exit: Option<i32>) {
-        // Of a connection that is over: the next one runs it again.
-        let Some(_) = self.hold.before.take_if(|waits| *waits == id) else { return };
-        let Some(link) = self.peer.session.as_ref().map(|session| session.link) else { return };
-        if exit == Some(0) || self.breaks(Mutation::IgnoreBeforeTarget) {
-            self.become_target(link);
+        if self.hold.before != BeforeTarget::Runs(id) {
             return;
         }
+        if exit == Some(0) || self.breaks(Mutation::IgnoreBeforeTarget) {
+            self.hold.before = BeforeTarget::Passed;
+            self.dial_due();
+            return;
+        }
+        self.hold.before = BeforeTarget::Due;
         let me = self.settings.my_name();
         let ended = exit.map_or_else(|| "did not end".into(), |code| format!("returned {code}"));
         let text = format!(
             "the before-resync-target handler of {me} {ended}, dropping connection; mend what it checks, \
              then run 'blkrep connect' on {me}"
         );
-        self.refuse_session(RefusalMessage { code: RefusalCode::StandAlone, text });
+        self.notice(Level::Error, text.clone());
+        if matches!(self.peer.intent, Intent::Connect) {
+            self.stand_alone(RefusalMessage { code: RefusalCode::StandAlone, text });
+        }
     }
 
     fn become_target(&mut self, link: LinkId) {

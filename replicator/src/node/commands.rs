@@ -218,6 +218,7 @@ impl Node {
         }
         if had_data && !self.peer.has_disk() {
             self.invalidation_ends();
+            self.by_hand_interrupted();
             let old = self.replication();
             self.sync_stop();
             self.far_reads_lose_peer();

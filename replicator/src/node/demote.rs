@@ -38,7 +38,6 @@ impl Node {
         self.resume_mark_void();
         self.wish(Output::CloseExport { message: self.turned_away_message("is being demoted") });
         self.role_change = RoleChange::Draining { command };
-        self.demote_when_quiet();
     }
 
     /// What clients are told where the export is not served.

@@ -38,7 +38,6 @@ impl Node {
             return;
         }
         self.detaching = Some(Detaching { command, flush_begun: false });
-        self.detach_when_quiet();
     }
 
     fn may_detach(&self, force: bool) -> Result<(), Refusal> {
@@ -76,8 +75,14 @@ impl Node {
     /// Everything that was begun on the disk is done: it is flushed, then marked.
     pub(super) fn detach_when_quiet(&mut self) {
         let Some(Detaching { command, flush_begun: false }) = self.detaching else { return };
+        // Reads that wait for the end of this, or for the peer, are not on the disk.
+        let reads = if self.breaks(Mutation::DetachWaitsForParked) {
+            self.reads_open
+        } else {
+            self.reads_here
+        };
         let quiet = self.writes.local_is_quiet()
-            && self.reads_open == 0
+            && reads == 0
             && self.pairs.is_idle()
             && !self.guest.is_busy()
             && !self.sole_is_busy();
@@ -94,6 +99,8 @@ impl Node {
         if let Err(refusal) = self.may_still_detach() {
             self.detaching = None;
             self.answer(command, Err(refusal));
+            self.guest_submits_held();
+            self.sync_pump();
         }
     }
 
@@ -195,7 +202,6 @@ impl Node {
     /// Nothing of the disk that was given up can reach it any more.
     pub(super) fn disk_closed(&mut self) {
         self.disk_open = false;
-        self.leave_when_quiet();
     }
 
     /// The place of the disk that was given up is free for the one that is opened now.

@@ -91,6 +91,7 @@ impl Node {
         self.outdating_without_disk();
         self.generation_pending = false;
         self.degrading = None;
+        self.fencing_without_disk();
         self.guest_loses_disk();
         self.detach_without_disk();
         self.attach_over(Err(Refusal {
@@ -131,7 +132,7 @@ impl Node {
                 let refusal = Refusal { class: RefusalClass::NoGoodData, text };
                 self.role_change_ends(command, Err(refusal));
             }
-            RoleChange::Draining { .. } => self.demote_when_quiet(),
+            RoleChange::Draining { .. } => {}
             RoleChange::Unmarking { .. } => self.demote_failed("the local disk failed"),
         }
     }
@@ -216,6 +217,8 @@ impl Node {
         }
         self.degrading = None;
         self.failed_guest_writes_told();
+        // A detach may hold back everything else, and waits for these.
+        self.writes_answer_alone();
         self.resume_parked();
     }
 

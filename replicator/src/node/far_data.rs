@@ -129,7 +129,6 @@ impl Node {
         self.far.lost.clear();
         self.notice(Level::Info, "the peer keeps the log; its disk serves this node's clients");
         self.resume_parked();
-        self.demote_when_quiet();
     }
 
     /// G7: a Primary without complete data of its own goes on only on what its clients have seen.

@@ -200,10 +200,25 @@ impl Node {
         if old != new {
             self.tell(Event::PeerDisk { old, new, reason: reason.into() });
         }
+        if self.replica.attached().is_none() && !self.breaks(Mutation::FrozenWithoutDisk) {
+            // No disk to write it to, and none whose data count.
+            self.fenced_durable();
+            return;
+        }
         self.persist_superblock(
             |superblock| superblock.flags.peer_outdated = true,
             Some(Then::Fenced),
         );
+    }
+
+    /// The own disk is gone. What was to be durable there before clients go on will not be: if the
+    /// peer is fenced, they are told that there are no data.
+    pub(super) fn fencing_without_disk(&mut self) {
+        let fenced = self.suspension.reasons().fencing && self.peer.known_disk.is_some();
+        if fenced && !self.peer.is_connected() && !self.breaks(Mutation::FrozenWithoutDisk) {
+            self.fencing.thaw_due = true;
+            self.fence_thaw();
+        }
     }
 
     pub(super) fn fenced_durable(&mut self) {

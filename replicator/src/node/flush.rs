@@ -206,6 +206,10 @@ impl Node {
             waiters,
             sent: self.now,
         });
+        if !mirrored && !has_disk {
+            // There is nothing to wait for.
+            self.pair_check(number);
+        }
     }
 
     /// G2: a FLUSH alone begins a new generation, a clean demotion only with bits set.
@@ -275,9 +279,7 @@ impl Node {
                 // No good data at the moment: once more when there are, or an error.
                 let Some(pair) = self.pairs.open.remove(index) else { return };
                 self.waiters_again(pair.waiters);
-                if !self.breaks(Mutation::PairEndsUnheard) {
-                    self.a_pair_ended();
-                }
+                self.a_pair_ended();
                 return;
             }
             (Half::UnderWay, _) | (_, Half::UnderWay) => return,
@@ -317,9 +319,6 @@ impl Node {
     fn a_pair_ended(&mut self) {
         self.flushes_resume();
         self.log_pump();
-        self.demote_when_quiet();
-        self.detach_when_quiet();
-        self.resize_when_drained();
         self.sync_source_idle();
     }
 

@@ -37,20 +37,22 @@ enum Body {
 pub(super) struct Guest {
     open: Slab<GuestWrite>,
     flushes_open: u32,
+    /// Not begun: the disk is being detached.
+    held: Vec<u64>,
     /// Resync writes of this node as target: the peer's data too.
     pub(super) sync_writes_open: u32,
 }
 
 impl Default for Guest {
     fn default() -> Self {
-        Self { open: Slab::new(), flushes_open: 0, sync_writes_open: 0 }
+        Self { open: Slab::new(), flushes_open: 0, held: Vec::new(), sync_writes_open: 0 }
     }
 }
 
 impl Guest {
     /// True while I/O that the peer asked for has not returned (D15).
     pub(super) const fn is_busy(&self) -> bool {
-        self.open.len() > 0 || self.flushes_open > 0 || self.sync_writes_open > 0
+        self.open.len() > self.held.len() || self.flushes_open > 0 || self.sync_writes_open > 0
     }
 
     pub(super) const fn open_count(&self) -> usize {
@@ -95,6 +97,28 @@ impl Node {
         self.sync_sees_guest_write(range);
         let write = GuestWrite { link, number, range, body, fua, logged: false };
         let key = self.guest.open.insert(write);
+        if self.detaching.is_some() && !self.breaks(Mutation::DetachStarves) {
+            // It would not end while the peer's clients write. The peer is told when it is over.
+            self.guest.held.push(key);
+            return;
+        }
+        self.guest_starts(key, range);
+    }
+
+    /// The detach was broken off: what it has held back goes on, unless its connection is over.
+    pub(super) fn guest_submits_held(&mut self) {
+        for key in std::mem::take(&mut self.guest.held) {
+            let Some(write) = self.guest.open.get_mut(key) else { continue };
+            let (link, range) = (write.link, write.range);
+            if self.is_session(link) {
+                self.guest_starts(key, range);
+            } else {
+                self.guest_forget(key);
+            }
+        }
+    }
+
+    fn guest_starts(&mut self, key: u64, range: ByteRange) {
         let free =
             !self.breaks(Mutation::TargetLocksToo) || self.overlap.claim(range, Claim::Write(key));
         if free && self.guest_may_begin(key, range) {
@@ -148,12 +172,14 @@ impl Node {
         if let Some(GuestWrite { body: Body::Data(buffer), .. }) = self.guest.open.remove(key) {
             self.wish(Output::Release(buffer));
         }
-        self.promote_when_quiet();
     }
 
     /// The own disk is gone, and its log with it: the peer's writes that waited for it will not be
     /// written, clients' go elsewhere.
     pub(super) fn guest_loses_disk(&mut self) {
+        for key in std::mem::take(&mut self.guest.held) {
+            self.guest_forget(key);
+        }
         for user in self.writes.log_queue.take_all() {
             match user {
                 LogUser::Guest(key) => self.guest_forget(key),
@@ -207,7 +233,6 @@ impl Node {
         if let Body::Data(buffer) = write.body {
             self.wish(Output::Release(buffer));
         }
-        self.promote_when_quiet();
     }
 
     /// Everything acknowledged before is completed, so one flush of the disk covers it (D3).
@@ -237,6 +262,5 @@ impl Node {
             }
             IoOutcome::Done { .. } => {}
         }
-        self.promote_when_quiet();
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Invalidation {
     command: Option<CommandId>,
     /// It is `invalidate`: the peer was asked to be the source.
     offered: bool,
+    /// The offer was dropped for the peer's; its refusal is on its way.
+    dropped: bool,
     /// A resync is about to begin on a finished handshake, and this node is that end of it.
     pub(super) begins: Option<End>,
 }
@@ -50,6 +52,7 @@ impl Node {
         if self.invalidation.offered && self.settings.me == NodeIndex::Second {
             let text = format!("{} is being invalidated", self.settings.peer_name());
             self.invalidation_refused(text);
+            self.invalidation.dropped = !self.breaks(Mutation::RefusalEndsConsent);
         }
         match self.may_be_source() {
             Ok(()) => {
@@ -211,7 +214,13 @@ impl Node {
     /// mirrored.
     pub(super) fn sync_ask_received(&mut self, refusal: Option<String>) {
         if let Some(text) = refusal {
-            self.invalidation_refused(text);
+            // Crossing: what it refuses is an offer that this node has dropped, or has made before
+            // it gave its data up for the peer's own wish.
+            let dropped = std::mem::take(&mut self.invalidation.dropped);
+            let given_up = self.invalidation.begins == Some(End::Target);
+            if !dropped && (!given_up || self.breaks(Mutation::RefusalEndsConsent)) {
+                self.invalidation_refused(text);
+            }
             return;
         }
         if let Some(command) = self.invalidation.command.take() {

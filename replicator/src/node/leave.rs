@@ -48,7 +48,6 @@ impl Node {
         if !self.part_in_order(None) {
             self.disconnect_now();
         }
-        self.leave_when_quiet();
     }
 
     /// Detaches when nothing is under way any more; a disk that was given up is simply left.

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::peer::{CANDIDATES_MAX, Candidate, Intent, Session, Stage, Step, dialled_by_first};
+use super::sync_hold::{BEFORE_TARGET_RUNS, BeforeTarget};
 use crate::event::{CloseHow, Event, Handler, Lane, Level, LinkOrigin, Output, Payload};
 use crate::ids::LinkId;
 use crate::message::{Hello, Message, PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN};
@@ -33,6 +34,10 @@ impl Node {
 
     pub(super) fn dial_due(&mut self) {
         if self.peer.session.is_some() || !matches!(self.peer.intent, Intent::Connect) {
+            return;
+        }
+        if matches!(self.hold.before, BeforeTarget::Runs(_)) {
+            // It dials itself when it has ended.
             return;
         }
         if !self.peer.dialling {
@@ -169,6 +174,10 @@ impl Node {
             self.drop_session_to_meet_again("replaced by a new connection");
         }
         self.part_rivals(origin);
+        if matches!(self.hold.before, BeforeTarget::Runs(_)) {
+            self.turn_away(link, self.busy(BEFORE_TARGET_RUNS));
+            return;
+        }
         let io_is_open = self.guest_holds_disk() || self.sole_is_busy();
         if io_is_open && !self.breaks(Mutation::AdmitWhileBusy) {
             self.turn_away(link, self.busy("I/O of the previous connection is still under way"));
@@ -182,6 +191,7 @@ impl Node {
             ping_sent: None,
             pings: 0,
             stage_deadline: self.now.after(self.handshake_timeout()),
+            was_up: false,
             agreed: None,
         });
         self.timers.set(Timer::Handshake, self.now.after(self.handshake_timeout()));
@@ -211,7 +221,7 @@ impl Node {
         dialled_by_first(self.settings.me, origin)
     }
 
-    fn busy(&self, why: &str) -> RefusalMessage {
+    pub(super) fn busy(&self, why: &str) -> RefusalMessage {
         RefusalMessage {
             code: RefusalCode::Busy,
             text: format!("{} is busy: {why}", self.settings.my_name()),
@@ -299,11 +309,12 @@ impl Node {
     /// The session is over, for whatever reason. Everything that hung on it is settled here, in
     /// this order.
     pub(super) fn session_ended(&mut self, reason: &str) {
-        if self.peer.session.is_none() {
-            return;
-        }
+        let Some(session) = &self.peer.session else { return };
+        // Also while the two begin a resync on the connection that they have: writes were mirrored.
+        let was_up = session.was_up && !self.breaks(Mutation::LossUnnoticedInSession);
         let old = self.peer.connection_state();
-        let had_data = self.peer.has_disk();
+        let was_connected = old == ConnectionState::Connected || was_up;
+        let had_data = self.peer.has_disk() || was_up;
         let old_disk = self.peer.disk();
         let old_replication = self.replication();
         let early = self.peer.early_mut().map(std::mem::take).unwrap_or_default();
@@ -311,7 +322,6 @@ impl Node {
             self.wish(Output::Release(payload.buffer));
         }
         self.peer.session = None;
-        let was_connected = old == ConnectionState::Connected;
         let late = self.breaks(Mutation::FreezeAfterAnswering);
         if was_connected && !late {
             self.peer_out_of_sight(old_disk);
@@ -349,7 +359,6 @@ impl Node {
         self.role_change_without_peer();
         self.detach_without_peer();
         self.resume_parked();
-        self.leave_when_quiet();
     }
 
     fn redial_soon(&mut self) {

@@ -129,6 +129,8 @@ pub struct Node {
     writes: Writes,
     reads_open: u32,
     /// Wait for data to come back.
+    /// Clients' reads that the own disk has and has not returned.
+    reads_here: u32,
     reads_parked: VecDeque<ClientRead>,
     far_reads: FarReads,
     far: FarData,
@@ -194,6 +196,7 @@ impl Node {
             clients: 0,
             writes: Writes::default(),
             reads_open: 0,
+            reads_here: 0,
             reads_parked: VecDeque::new(),
             far_reads: FarReads::default(),
             far: FarData::default(),
@@ -284,11 +287,24 @@ impl Node {
             self.timer_due(timer);
         }
         self.run_durable();
+        self.who_waits_for_quiet();
         self.notices_send();
         self.persist_found();
         self.watch_for_data();
         self.held_answers_need_data();
         self.watch_for_stalls();
+    }
+
+    /// Whatever waits until nothing is under way any more looks again: in one place, after every
+    /// input, so that no way in which something ends can be forgotten.
+    fn who_waits_for_quiet(&mut self) {
+        if !self.breaks(crate::mutation::Mutation::QuietUnheard) {
+            self.demote_when_quiet();
+        }
+        self.promote_when_quiet();
+        self.detach_when_quiet();
+        self.resize_when_drained();
+        self.leave_when_quiet();
     }
 
     /// The next wish, in the order in which they must be carried out.

@@ -213,7 +213,6 @@ impl Node {
         if let Some(command) = parting.command {
             self.answer(command, Ok(()));
         }
-        self.leave_when_quiet();
     }
 
     /// The own disk has failed: whoever waited for its mark is told.

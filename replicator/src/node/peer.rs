@@ -77,6 +77,8 @@ pub(super) struct Session {
     pub(super) pings: u64,
     /// The handshake's next step is due by then.
     pub(super) stage_deadline: Moment,
+    /// Its handshake has ended well once: writes were mirrored.
+    pub(super) was_up: bool,
     /// Past the verdict: what both agreed on (G8).
     pub(super) agreed: Option<Agreed>,
 }

@@ -193,7 +193,6 @@ impl Node {
             }
             IoOutcome::Failed { errno } => self.disk_failed(METADATA_WRITE, errno),
         }
-        self.leave_when_quiet();
     }
 
     /// Goes on with what has become durable.

@@ -204,15 +204,16 @@ impl Node {
     /// The session has ended under a promotion: it is one alone now.
     pub(super) fn role_change_without_peer(&mut self) {
         match self.role_change {
+            // Consent is worth nothing any more: the peer may go on alone, so it is fenced first.
             RoleChange::Asked { command, force }
-            | RoleChange::AfterHandshake { command, force } => {
+            | RoleChange::AfterHandshake { command, force }
+            | RoleChange::Quieting { command, force }
+            | RoleChange::Flushing { command, force, .. } => {
                 self.role_change = RoleChange::None;
                 self.promote(command, force);
             }
             RoleChange::None
             | RoleChange::Fencing { .. }
-            | RoleChange::Quieting { .. }
-            | RoleChange::Flushing { .. }
             | RoleChange::Marking { .. }
             | RoleChange::Draining { .. }
             | RoleChange::FlushingBoth { .. }
@@ -240,10 +241,14 @@ impl Node {
         }
     }
 
+    /// A promotion waits until nothing of the peer's is under way.
+    pub(super) const fn promotion_quiets(&self) -> bool {
+        matches!(self.role_change, RoleChange::Quieting { .. })
+    }
+
     pub(super) fn promote_quiet(&mut self, command: CommandId, force: bool) {
         self.timers.stop(Timer::RoleChange);
         self.role_change = RoleChange::Quieting { command, force };
-        self.promote_when_quiet();
     }
 
     pub(super) fn promote_when_quiet(&mut self) {
@@ -386,6 +391,7 @@ impl Node {
         self.yielded();
         self.timers.stop(Timer::RoleChange);
         self.send_data_when_settled();
+        self.sync_pump();
         if result.is_err() {
             // A peer that gave its consent waits to hear what came of it.
             self.send_state();

@@ -57,6 +57,7 @@ impl Node {
         match self.read_place(read.range) {
             Place::Here => {
                 let ClientRead { request, range, buffer } = read;
+                self.reads_here += 1;
                 let io = self.io(Purpose::ClientRead { request, buffer, range });
                 self.wish(Output::DiskRead { io, range, buffer, checksum: false });
             }
@@ -85,6 +86,7 @@ impl Node {
         range: ByteRange,
         outcome: IoOutcome,
     ) {
+        self.reads_here -= 1;
         let read = ClientRead { request, range, buffer };
         match outcome {
             IoOutcome::Done { .. } => {
@@ -98,6 +100,20 @@ impl Node {
         }
     }
 
+    /// The disk was given up and does not return what it has begun: clients get their errors. The
+    /// buffers are its own until it does (D15), so nothing else can be read into them.
+    pub(super) fn reads_on_hung_disk_fail(&mut self) {
+        for key in self.ios.keys() {
+            let Some(purpose) = self.ios.get_mut(key) else { continue };
+            if let Purpose::ClientRead { request, buffer, .. } = *purpose {
+                *purpose = Purpose::VoidRead(buffer);
+                self.reads_here -= 1;
+                self.reads_open -= 1;
+                self.reply(request, Err(ClientError::Io), None);
+            }
+        }
+    }
+
     /// The buffer holds what was asked for.
     pub(super) fn read_answer(&mut self, read: ClientRead) {
         self.counters.client_read_bytes += read.range.bytes();
@@ -107,7 +123,5 @@ impl Node {
     fn read_over(&mut self, read: ClientRead, result: Result<(), ClientError>) {
         self.reads_open -= 1;
         self.reply(read.request, result, Some(read.buffer));
-        self.demote_when_quiet();
-        self.detach_when_quiet();
     }
 }

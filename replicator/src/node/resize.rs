@@ -243,7 +243,6 @@ impl Node {
                 let proposal = Proposal { layout, size_bytes, assume_clean };
                 self.resize.stage = Stage::Draining { order, proposal };
                 self.notice(Level::Info, format!("resize: to {size_bytes} bytes; clients wait"));
-                self.resize_when_drained();
             }
         }
     }

@@ -14,6 +14,8 @@ use metadata::units::ByteRange;
 pub(super) enum Purpose {
     /// A client's read.
     ClientRead { request: RequestId, buffer: BufferId, range: ByteRange },
+    /// A client's read whose client has had an error: only the buffer waits for it.
+    VoidRead(BufferId),
     /// The peer's read, by its number.
     GuestRead { link: LinkId, number: u64, buffer: BufferId, range: ByteRange },
     /// The local part of a client's write, by its key.
@@ -85,6 +87,7 @@ impl Node {
             Purpose::ClientRead { request, buffer, range } => {
                 self.client_read_done(request, buffer, range, outcome);
             }
+            Purpose::VoidRead(buffer) => self.wish(Output::Release(buffer)),
             Purpose::GuestRead { link, number, buffer, range } => {
                 self.guest_read_done(link, number, buffer, range, outcome);
             }
@@ -103,8 +106,6 @@ impl Node {
             Purpose::FlushThen(after) => self.flush_then_done(after, outcome),
             Purpose::Metadata(_) => unreachable!("invariant: metadata writes end as such"),
         }
-        self.detach_when_quiet();
-        self.leave_when_quiet();
     }
 
     /// A read for comparison ended, on either end of a resync.
@@ -118,7 +119,6 @@ impl Node {
             }
             other => unreachable!("invariant: {other:?} asks for no digest"),
         }
-        self.leave_when_quiet();
     }
 
     pub(super) fn flush_then(&mut self, after: AfterFlush) {

@@ -137,7 +137,6 @@ impl Node {
             self.guest_done(write);
         }
         self.sole_flush();
-        self.promote_when_quiet();
     }
 
     fn guest_done(&mut self, write: Unflushed) {
@@ -150,8 +149,9 @@ impl Node {
     }
 
     /// A flush that acknowledges is under way: I/O that the peer asked for (D15).
-    pub(super) const fn sole_is_busy(&self) -> bool {
-        self.sole.flushing.is_some()
+    /// A disk that was given up holds nobody up.
+    pub(super) fn sole_is_busy(&self) -> bool {
+        self.sole.flushing.is_some() && !self.replica.is_gone()
     }
 
     /// The own disk is gone, and its log with it.

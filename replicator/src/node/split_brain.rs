@@ -86,8 +86,10 @@ impl Node {
             None | Some(End::Source) => return,
             Some(End::Target) => {}
         }
-        let idle =
-            self.clients == 0 && self.role_change == RoleChange::None && self.leaving.is_none();
+        let idle = self.clients == 0
+            && self.role_change == RoleChange::None
+            && self.leaving.is_none()
+            && !self.suspension.holds();
         if !idle {
             self.run_handler(Handler::PriLostAfterSb);
             let me = self.settings.my_name();

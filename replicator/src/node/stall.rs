@@ -41,8 +41,12 @@ impl Node {
             if self.ios.get_mut(io.0).is_none() {
                 self.disk_watch.begun.pop_front();
             } else if self.now.since(began) >= timeout {
-                if !self.breaks(Mutation::NoDiskTimeout) {
-                    self.disk_failed("request (it did not return within disk-timeout)", TIMED_OUT);
+                if self.breaks(Mutation::NoDiskTimeout) {
+                    return;
+                }
+                self.disk_failed("request (it did not return within disk-timeout)", TIMED_OUT);
+                if !self.breaks(Mutation::HungReadsWait) {
+                    self.reads_on_hung_disk_fail();
                 }
                 return;
             } else {

@@ -8,6 +8,22 @@ use crate::generation::End;
 use crate::ids::HandlerId;
 use crate::message::Message;
 
+/// The handler that may forbid a resync (drbd-facts 1.7). It runs without a connection, however long
+/// it takes: in the middle of a handshake the Primary's clients would wait for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum BeforeTarget {
+    /// To be run before the next resync.
+    #[default]
+    Due,
+    /// Until it has ended no connection is made.
+    Runs(HandlerId),
+    /// It has allowed the resync that the next handshake begins.
+    Passed,
+}
+
+/// What a peer is told meanwhile.
+pub(super) const BEFORE_TARGET_RUNS: &str = "its before-resync-target handler is running";
+
 /// Lives through connections.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
@@ -21,8 +37,8 @@ pub(super) struct Hold {
     pub(super) compares: bool,
     /// What the source says that the target's identifier becomes.
     pub(super) sync_generation: u64,
-    /// The `before-resync-target` handler that the resync waits for.
-    pub(super) before: Option<HandlerId>,
+    /// How far the `before-resync-target` handler is.
+    pub(super) before: BeforeTarget,
     /// Blocks that the source of the last resync could not read (D9); 0: it was complete.
     pub(super) incomplete: u64,
 }

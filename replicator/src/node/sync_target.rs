@@ -121,9 +121,11 @@ impl Node {
         loop {
             let now = self.now;
             let (held, no_buffer) = (self.sync_is_held(), self.sync_buffers.is_empty());
+            // What waits until the disk is quiet would wait for the whole resync.
+            let leaves = self.detaching.is_some() || self.promotion_quiets();
             let Sync::Target(target) = &mut self.sync else { return };
             let Some(disk) = self.replica.attached() else { return };
-            if target.reported || held || target.wanted.len() >= window {
+            if target.reported || held || leaves || target.wanted.len() >= window {
                 return;
             }
             let Some(run) = target.next_run(&disk.bitmap) else {
@@ -363,7 +365,6 @@ impl Node {
     ) {
         self.guest.sync_writes_open -= 1;
         self.wish(Output::Release(buffer));
-        self.promote_when_quiet();
         if let IoOutcome::Failed { errno } = outcome {
             self.disk_failed("write", errno);
             return;

@@ -6,6 +6,7 @@ use super::peer::{Agreed, Connected, Plan, Stage, With};
 use super::persist::Then;
 use super::promote::RoleChange;
 use super::split_brain::Conflict;
+use super::sync_hold::BeforeTarget;
 use crate::event::{Event, Level};
 use crate::generation::{Amount, Decision, End, Verdict, decide, retire_bitmap};
 use crate::ids::LinkId;
@@ -316,6 +317,11 @@ impl Node {
             | Stage::Connected(_) => return,
         };
         let Some(data) = with.data else { return };
+        session.was_up = true;
+        if self.hold.before == BeforeTarget::Passed {
+            // Another verdict than the one for which it ran.
+            self.hold.before = BeforeTarget::Due;
+        }
         session.stage = Stage::Connected(Connected {
             window: Window::new(with.parameters.window),
             with: with.clone(),

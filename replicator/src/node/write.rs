@@ -432,9 +432,6 @@ impl Node {
             self.log_give_back(write.range);
         }
         self.give_range_back(write.range);
-        self.demote_when_quiet();
-        self.detach_when_quiet();
-        self.resize_when_drained();
     }
 
     pub(super) fn give_range_back(&mut self, range: ByteRange) {

@@ -252,7 +252,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "d8_a_demotion_ends_with_the_last_pair_of_flushes",
-        catches: &[Mutation::PairEndsUnheard],
+        catches: &[Mutation::QuietUnheard],
         play: suspension_scenarios::a_demotion_ends_with_the_last_pair,
     },
     Scenario {
