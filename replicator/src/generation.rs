@@ -236,18 +236,10 @@ fn equal_currents(me: NodeIndex, mine: &DataStatement, yours: &DataStatement) ->
         // now.
         decision.corrected = retire_bitmap(*s);
     }
-    // Equal generations: a better disk has the same data, and has them whole. But what a lost cache
-    // held may be on a disk that is Outdated by a detach or an `outdate` alone: nobody has answered
-    // anything since.
-    let source_alone_kept_power = match decision.end() {
-        Some(End::Source) => !mine.lost_power && yours.lost_power,
-        Some(End::Target) => mine.lost_power && !yours.lost_power,
-        None => false,
-    };
-    decision.yields_to = if source_alone_kept_power || kept_power(mine, yours).is_some() {
-        YieldsTo::WholeDisk
-    } else {
-        YieldsTo::BetterDisk
+    // Equal generations: a better disk has the same data, and has them whole.
+    decision.yields_to = match kept_power(mine, yours) {
+        Some(_) => YieldsTo::WholeDisk,
+        None => YieldsTo::BetterDisk,
     };
     decision
 }
@@ -432,10 +424,19 @@ fn whole_disk(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
     end_of_the_better(mine.disk > DiskState::Inconsistent, yours.disk > DiskState::Inconsistent)
 }
 
-/// The same, or else because one disk alone is newer than Outdated.
+/// The same, or else because one disk alone is newer than Outdated. But what a lost cache held may
+/// be on a disk that is Outdated by a detach or an `outdate` alone: with equal generations nobody
+/// has answered anything since.
 fn better_disk(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
     let newest = |one: &DataStatement| one.disk > DiskState::Outdated;
-    whole_disk(mine, yours).or_else(|| end_of_the_better(newest(mine), newest(yours)))
+    whole_disk(mine, yours).or_else(|| {
+        let end = end_of_the_better(newest(mine), newest(yours))?;
+        let (better, other) = match end {
+            End::Source => (mine, yours),
+            End::Target => (yours, mine),
+        };
+        Some(if better.lost_power && !other.lost_power { end.other() } else { end })
+    })
 }
 
 const fn end_of_the_better(mine: bool, yours: bool) -> Option<End> {

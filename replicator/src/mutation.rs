@@ -51,6 +51,15 @@ mutations! {
     TargetHandlerFreezes: "G5: before-resync-target runs while the Primary's I/O is frozen";
     DetachStarves: "D15: a detach waits as long as the peer's clients write";
     LossUnnoticedInSession: "D4: a peer lost at the start of a resync in a session is not noticed";
+    AdoptionUnsaid: "D9: a Primary that lost its disk is not told that the target has adopted its grant";
+    NewGenerationUnexposed: "G7: new-current-uuid on a Primary is none that its clients have seen";
+    DetachFlushesAlone: "D10: a Primary that detaches flushes its own disk alone";
+    HandOverTrustsCache: "G7: a peer that lost power before it took over counts as if it had not";
+    DegradedTrustsCache: "G7: a peer that lost power serves a Primary whose disk went bad meanwhile";
+    DegradesInHandshake: "G1: a block that goes bad in a handshake changes nothing of what was said";
+    FailedFlushKeepsCache: "D3: a disk whose flush failed counts as if it had kept its cache";
+    PromotedPastFencing: "G5: a peer lost while the mark of a promotion is written is not fenced";
+    ServedGenerationForgotten: "G2: a source forgets that a Primary serves its generation";
     ThrottleAfterGrant: "D6: a pause holds ranges that are granted already";
     GrantDespiteBits: "D9: the end of a resync is granted although bits are set";
     IgnoreBeforeTarget: "D9: a before-resync-target handler that fails forbids nothing";

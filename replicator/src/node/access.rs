@@ -81,6 +81,9 @@ impl Node {
         if !lacks {
             self.suspension.waive(false);
         }
+        if self.replica.state() == DiskState::UpToDate && self.peer.disk() == DiskState::UpToDate {
+            self.far_data_are_whole();
+        }
         let no_data = lacks && !self.suspension.is_waived();
         if no_data != self.suspension.reasons().no_data {
             let new = Suspended { no_data, ..self.suspension.reasons() };

@@ -12,7 +12,7 @@ use crate::ids::{HandlerId, LinkId};
 use crate::message::{Message, RefusalCode, RefusalMessage};
 use crate::mutation::Mutation;
 use crate::settings::ChecksumUse;
-use crate::state::DiskState;
+use crate::state::{DiskState, Role};
 use crate::wire::BITMAP_RUNS_BYTES_MAX;
 use metadata::generations::same_generation;
 use metadata::runs;
@@ -198,6 +198,22 @@ impl Node {
         );
     }
 
+    fn target_is_primary(&self) -> bool {
+        let in_handshake = match self.peer.session.as_ref().map(|session| &session.stage) {
+            Some(Stage::Starting { with, .. }) => with.data.map(|data| data.role),
+            Some(
+                Stage::Parameters
+                | Stage::Settled { .. }
+                | Stage::Data { .. }
+                | Stage::Bitmaps { .. }
+                | Stage::Settling { .. }
+                | Stage::Connected(_),
+            )
+            | None => None,
+        };
+        in_handshake.or(self.peer.role()) == Some(Role::Primary)
+    }
+
     /// This node is about to be the source, in a handshake or on a finished one (`invalidate`); the
     /// result is the peer's current identifier.
     fn starts_as_source(&self) -> Option<u64> {
@@ -347,7 +363,9 @@ impl Node {
             self.drop_session("the confirmation of a resync came out of turn");
             return;
         }
-        self.persist_superblock(|superblock| superblock.flags.peer_may_hold_current = false, None);
+        // Clients of a Primary that is the target see this node's generation (G7).
+        let serves = self.target_is_primary() && !self.breaks(Mutation::ServedGenerationForgotten);
+        self.persist_superblock(|superblock| superblock.flags.peer_may_hold_current = serves, None);
         let again = self.peer.is_connected();
         let old = self.replication();
         self.sync_source_begin();

@@ -1,6 +1,7 @@
 //! The verbs `attach` and `detach` on a running node (D10, D15).
 
 use super::Node;
+use super::flush::Waiter;
 use super::peer::Intent;
 use super::persist::Then;
 use super::promote::{RoleChange, state};
@@ -88,24 +89,37 @@ impl Node {
             && !self.sole_is_busy();
         if quiet {
             self.detaching = Some(Detaching { command, flush_begun: true });
-            self.flush_then(AfterFlush::Detach);
+            let with_peer = self.role == Role::Primary && self.peer.has_disk();
+            if with_peer && !self.breaks(Mutation::DetachFlushesAlone) {
+                self.pair_begin(vec![Waiter::Detach]);
+            } else {
+                self.flush_then(AfterFlush::Detach);
+            }
         }
     }
 
     /// The peer's disk is not there any more: a detach that has not begun to mark the own one would
     /// take the last good copy.
     pub(super) fn detach_without_peer(&mut self) {
-        let Some(Detaching { command, flush_begun: false }) = self.detaching else { return };
-        if let Err(refusal) = self.may_still_detach() {
-            self.detaching = None;
-            self.answer(command, Err(refusal));
-            self.guest_submits_held();
-            self.sync_pump();
+        if let Some(Detaching { flush_begun: false, .. }) = self.detaching {
+            self.detach_is_still_right();
         }
     }
 
+    /// False when it is not, and that is told.
+    fn detach_is_still_right(&mut self) -> bool {
+        let Some(Detaching { command, .. }) = self.detaching else { return false };
+        let Err(refusal) = self.may_still_detach() else { return true };
+        self.detaching = None;
+        self.answer(command, Err(refusal));
+        self.guest_submits_held();
+        self.sync_pump();
+        self.resume_parked();
+        false
+    }
+
     pub(super) fn detach_flushed(&mut self) {
-        if self.detaching.is_none() || self.replica.attached().is_none() {
+        if self.replica.attached().is_none() || !self.detach_is_still_right() {
             return;
         }
         // D5: what the peer has not flushed leaves the log with its bits; a pair that nobody waits

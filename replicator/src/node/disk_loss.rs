@@ -21,6 +21,9 @@ use metadata::units::{BlockRange, ByteRange};
 /// superblock are hit (D13).
 pub(super) const METADATA_WRITE: &str = "metadata write";
 
+/// The same for a flush.
+pub(super) const FLUSH: &str = "flush";
+
 /// The own disk is being marked as not UpToDate; nothing is answered before both are true (D12,
 /// D18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,10 @@ impl Node {
                  and run 'blkrep create-md' before that to copy everything from the peer"
             ),
         );
+        if what == FLUSH && !self.breaks(Mutation::FailedFlushKeepsCache) {
+            // D3: what was in its cache may be gone, as after a loss of power.
+            self.persist_superblock(|superblock| superblock.flags.lost_power = true, None);
+        }
         if what != METADATA_WRITE {
             self.mark_as_left();
         }
@@ -167,6 +174,7 @@ impl Node {
                 blocks.first
             ),
         );
+        self.peer_may_have_lost();
         self.mark_out_of_sync(blocks);
         if self.peer.has_disk() && !self.breaks(Mutation::NoNotice) {
             self.send(Message::OutOfSync { blocks });
@@ -192,6 +200,10 @@ impl Node {
         self.send_state();
         if with_peer {
             self.pair_begin(vec![Waiter::Degraded]);
+        }
+        if self.peer.is_frozen() && !self.breaks(Mutation::DegradesInHandshake) {
+            // What was said of this disk is not so any more (G1).
+            self.drop_session_to_meet_again("a block went bad in the middle of a handshake");
         }
     }
 

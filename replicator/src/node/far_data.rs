@@ -75,18 +75,36 @@ impl Node {
     /// the peer must begin another one (G2).
     pub(super) fn far_data_needed(&mut self, lost: Vec<BlockRange>) {
         // Whatever is said of that disk: on stable storage it may still be UpToDate.
-        let held = self.replica.known().map(|disk| disk.superblock.generations.current);
-        let held_current = held
-            .zip(self.far.exposed)
-            .is_some_and(|(held, exposed)| same_generation(held, exposed));
+        let held = self.replica.known().map(|disk| disk.superblock.generations);
+        let held_current = held.zip(self.far.exposed).is_some_and(|(held, exposed)| {
+            // One that has begun and was not exposed yet is on that disk, or may be.
+            [held.current, held.bitmap, held.history[0]]
+                .iter()
+                .any(|known| same_generation(*known, exposed))
+        });
         self.far.taken_over = false;
+        let unflushed = !lost.is_empty() && !self.breaks(Mutation::HandOverTrustsCache);
         self.far.lost.extend(lost);
         if held_current && !self.breaks(Mutation::HandOverWithoutGeneration) {
             self.far.asked = Some(self.entropy.generation());
         }
         let bits = self.replica.known().is_some_and(|disk| disk.bitmap.count() > 0);
-        self.far.peer_may_lack = bits && self.peer.disk() != DiskState::UpToDate;
+        // Until the peer has taken over, it has what was answered in its cache alone.
+        self.far.peer_may_lack |= unflushed || (bits && self.peer.disk() != DiskState::UpToDate);
         self.hand_over();
+    }
+
+    /// The peer is gone, or was when it was to flush: what it holds of what was answered may be gone
+    /// with its power, and this node's own data are not good enough to say more.
+    pub(super) fn peer_may_have_lost(&mut self) {
+        let bits = self.replica.known().is_some_and(|disk| disk.bitmap.count() > 0);
+        let lost = self.role == Role::Primary && bits && self.peer.disk() != DiskState::UpToDate;
+        self.far.peer_may_lack |= lost && !self.breaks(Mutation::DegradedTrustsCache);
+    }
+
+    /// Both disks are good again: the peer lacks nothing.
+    pub(super) const fn far_data_are_whole(&mut self) {
+        self.far.peer_may_lack = false;
     }
 
     /// Promoted without a disk: what is written from now on is not on the disk that this node has
@@ -127,6 +145,7 @@ impl Node {
         self.far.asked = None;
         self.far.taken_over = true;
         self.far.lost.clear();
+        self.far.peer_may_lack = false;
         self.notice(Level::Info, "the peer keeps the log; its disk serves this node's clients");
         self.resume_parked();
     }
@@ -147,7 +166,8 @@ impl Node {
                     .iter()
                     .any(|known| *known != 0 && same_generation(*known, has.generations.current))
         };
-        let gone = mine.role == Role::Primary && self.far.peer_may_lack && theirs.lost_power;
+        let relies = mine.role == Role::Primary && mine.disk != DiskState::UpToDate;
+        let gone = relies && self.far.peer_may_lack && theirs.lost_power;
         let name = if gone || strange(mine, theirs) {
             me
         } else if strange(theirs, mine) {

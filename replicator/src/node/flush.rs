@@ -5,6 +5,7 @@
 use super::Node;
 use super::Sync;
 use super::access::Gate;
+use super::disk_loss::FLUSH;
 use super::route::Purpose;
 use crate::block_set::BlockSet;
 use crate::event::{IoOutcome, Output};
@@ -38,6 +39,8 @@ pub(super) enum Waiter {
     /// The consent to be the source of `invalidate`.
     Consent,
     Resize,
+    /// The detach of a Primary: what both had must not be in the peer's cache alone (D10).
+    Detach,
 }
 
 /// How far one of the two flushes is.
@@ -164,6 +167,7 @@ impl Node {
     pub(super) fn pair_begin(&mut self, waiters: Vec<Waiter>) {
         let must_go = waiters.contains(&Waiter::Degraded)
             || waiters.contains(&Waiter::Consent)
+            || waiters.contains(&Waiter::Detach)
             || self.breaks(Mutation::FlushDuringHandshake);
         if !must_go && (self.pairs.open.len() >= PAIRS_OPEN_MAX || self.peer.is_frozen()) {
             self.pairs.parked.extend(waiters);
@@ -219,7 +223,7 @@ impl Node {
             Waiter::Client(_) => !self.breaks(Mutation::FlushAloneOnOldGeneration),
             Waiter::Demotion => bits && !self.breaks(Mutation::DemotionAloneOnOldGeneration),
             Waiter::Degraded | Waiter::Consent => bits,
-            Waiter::Resize => false,
+            Waiter::Resize | Waiter::Detach => false,
         })
     }
 
@@ -228,7 +232,7 @@ impl Node {
             && !self.breaks(Mutation::FailedFlushCounts)
         {
             // A failed flush is never retried and never reported as success (D3).
-            self.disk_failed("flush", errno);
+            self.disk_failed(FLUSH, errno);
             return;
         }
         if let Some(pair) = self.pair_mut(number)
@@ -310,6 +314,7 @@ impl Node {
                 Waiter::Degraded => self.degraded_flushed(),
                 Waiter::Consent => self.consent_flushed(),
                 Waiter::Resize => self.resize_flushed(),
+                Waiter::Detach => self.detach_flushed(),
             }
         }
         self.a_pair_ended();
@@ -389,7 +394,8 @@ impl Node {
                 Waiter::Client(request) => self.fail_request(request),
                 Waiter::Demotion => self.demote_failed("the local disk failed"),
                 Waiter::Degraded => self.degraded_flushed(),
-                Waiter::Consent => {}
+                // The detach has ended with the disk.
+                Waiter::Consent | Waiter::Detach => {}
                 Waiter::Resize => self.resize_gives_up("the local disk failed"),
             }
         }
@@ -400,10 +406,13 @@ impl Node {
         for waiter in waiters {
             match waiter {
                 Waiter::Client(_) | Waiter::Demotion => self.pairs.parked.push(waiter),
-                // There is no peer any more whose cache could matter.
-                Waiter::Degraded => self.degraded_flushed(),
+                Waiter::Degraded => {
+                    self.peer_may_have_lost();
+                    self.degraded_flushed();
+                }
                 Waiter::Consent => {}
                 Waiter::Resize => self.resize_gives_up("there are no good data any more"),
+                Waiter::Detach => self.detach_flushed(),
             }
         }
     }

@@ -97,6 +97,10 @@ impl Node {
 
     pub(super) fn by_hand_durable(&mut self) {
         let Some((command, _)) = self.by_hand else { return };
+        if self.role == Role::Primary && !self.breaks(Mutation::NewGenerationUnexposed) {
+            // What its clients are answered from now on is of this one (G7).
+            self.expose(self.replica.attached().map(|disk| disk.superblock.generations.current));
+        }
         self.by_hand_ends(command, Ok(()));
     }
 

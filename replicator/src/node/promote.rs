@@ -346,6 +346,10 @@ impl Node {
             return;
         };
         self.role = Role::Primary;
+        if self.peer.session.is_none() && !self.breaks(Mutation::PromotedPastFencing) {
+            // Lost while the mark was written: consent is worth nothing any more (G5).
+            self.peer_out_of_sight(self.peer.disk());
+        }
         self.expose(if good { own_current } else { peer_current });
         self.peer.discard_my_data &= self.breaks(Mutation::DiscardStays);
         self.tell(Event::Role { old: Role::Secondary, new: Role::Primary, reason: "asked to" });

@@ -164,7 +164,14 @@ impl Node {
     }
 
     pub(super) fn adopted(&mut self, link: LinkId) {
-        if !self.is_session(link) || !self.is_sync_target() {
+        if !self.is_session(link) {
+            return;
+        }
+        if !self.is_sync_target() {
+            // The source's disk has gone meanwhile. Its clients may go on with this one.
+            if !self.breaks(Mutation::AdoptionUnsaid) {
+                self.send_state();
+            }
             return;
         }
         self.send(Message::SyncConfirm);
