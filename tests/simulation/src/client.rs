@@ -220,7 +220,10 @@ impl World {
             Wish::Write { issued, fua } => {
                 self.write_was_answered(host, id, open, *issued);
                 if *fua {
-                    let floors = self.ledger.floors(self.server_of(host), open.sectors.clone());
+                    // A longer one goes in pieces: what was written there since is not its own.
+                    let server = self.server_of(host);
+                    let mut floors = self.ledger.floors(server, open.sectors.clone());
+                    floors.iter_mut().for_each(|floor| *floor = (*floor).min(*issued));
                     self.judge_durable(host, id, open, &floors);
                 }
             }
