@@ -111,8 +111,8 @@ pub struct Status {
     /// Promotions of this node, resumes not counted: with the boot it tells one Primary from the
     /// next (D16). 0 while no disk is known.
     pub promotion_number: u64,
-    /// Which startup timeout holds for a wait that begins now: by what the start found, and what was
-    /// seen of the peer since (G6).
+    /// Which startup timeout holds for a wait that begins now: by what the start found, and what
+    /// was seen of the peer since (G6).
     pub startup_wait: StartupWait,
     /// Counters.
     pub counters: Counters,

@@ -1,5 +1,5 @@
-//! `[startup]`: how long the commands that wait for the peer wait, and for which cause (G6, drbd-facts
-//! 2.8).
+//! `[startup]`: how long the commands that wait for the peer wait, and for which cause (G6,
+//! drbd-facts 2.8).
 
 use replicator::state::StartupWait;
 use std::time::Duration;

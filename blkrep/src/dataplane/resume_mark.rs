@@ -4,7 +4,8 @@
 //! The daemon goes by it, and whoever stops a resource whose daemon is dead takes it away; then the
 //! other node may be promoted. So both do that under one lock: either the mark is gone before a
 //! starting daemon looks, or whoever stops finds a daemon that lives and must be asked. The lock is
-//! on a file of its own that is never removed: a lock on a name that comes and goes excludes nobody.
+//! on a file of its own that is never removed: a lock on a name that comes and goes excludes
+//! nobody.
 
 use super::disk_lock::{LockHolder, lock};
 use std::fs::{self, File, OpenOptions};

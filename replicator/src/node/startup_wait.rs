@@ -1,5 +1,5 @@
-//! Which startup timeout holds (G6): what the disk remembers of the end of the last run, and what has
-//! been seen of the peer since.
+//! Which startup timeout holds (G6): what the disk remembers of the end of the last run, and what
+//! has been seen of the peer since.
 
 use super::Node;
 use crate::state::StartupWait;
@@ -35,9 +35,9 @@ impl Node {
     }
 }
 
-/// Primary without its peer when it went down. A start that crashes as well, before it met the peer,
-/// has taken the mark of a Primary off; the mark of its crash stays until both are in sync. A clean
-/// leave ends this: it was no Primary's.
+/// Primary without its peer when it went down. A start that crashes too, before it met the peer,
+/// has taken the mark of a Primary off; the mark of its crash stays until both are in sync. A
+/// clean leave ends this: it was no Primary's.
 const fn was_degraded(found: &Flags) -> bool {
     let went_down_as_primary = found.primary || (found.crashed_primary && !found.bitmap_clean);
     went_down_as_primary && !found.connected
