@@ -81,6 +81,8 @@ pub struct Status {
     /// Why the last attempt to connect was refused, by either side, and what to do; none when there
     /// is nothing.
     pub refusal: Option<String>,
+    /// StandAlone because a split brain was found and is not resolved (G3).
+    pub split_brain: bool,
     /// Size of the device that clients see, in bytes; 0 while not known.
     pub size_bytes: u64,
     /// Blocks that differ or may differ between the replicas, in 4 KiB blocks.
@@ -109,7 +111,8 @@ pub struct Status {
     /// Promotions of this node, resumes not counted: with the boot it tells one Primary from the
     /// next (D16). 0 while no disk is known.
     pub promotion_number: u64,
-    /// Which startup timeout holds, by what the last attachment found (G6).
+    /// Which startup timeout holds for a wait that begins now: by what the start found, and what
+    /// was seen of the peer since (G6).
     pub startup_wait: StartupWait,
     /// Counters.
     pub counters: Counters,

@@ -62,7 +62,8 @@ pub struct Target {
 /// How long a wait may last.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Patience {
-    /// Give up after this time, like 30s; 0 waits for ever [default: wfc-timeout]
+    /// Give up after this time, like 30s; 0 waits for ever [default: of the startup timeouts in the
+    /// configuration the one that holds]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub timeout: Option<Duration>,
 }

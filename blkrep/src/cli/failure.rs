@@ -4,6 +4,7 @@ use crate::config::ConfigError;
 use crate::control::client::ControlError;
 use crate::control::protocol::RefusalKind;
 use crate::create_md::CreateMdError;
+use crate::dataplane::resume_mark::MarkError;
 use crate::demo::DemoError;
 use crate::read_md::ReadMdError;
 use std::io;
@@ -37,6 +38,9 @@ pub enum Failure {
         /// The resource.
         resource: String,
     },
+    /// Another process starts, stops or serves the resource.
+    #[error(transparent)]
+    Mark(#[from] MarkError),
     /// The daemon gave no answer.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -49,12 +53,18 @@ pub enum Failure {
         text: String,
     },
     /// A wait took too long.
-    #[error("still {state} after {waited}; look at 'blkrep status', or wait longer with --timeout")]
+    #[error(
+        "waited {limit} for {goal}, and it is still {state}; {next}, or wait longer with --timeout"
+    )]
     WaitTimedOut {
+        /// What was waited for.
+        goal: String,
+        /// How long, and which option says so.
+        limit: String,
         /// Where it stands now.
         state: String,
-        /// How long it was waited.
-        waited: String,
+        /// What to do.
+        next: String,
     },
     /// Waiting is of no use: this node does not try to connect.
     #[error("StandAlone: {reason}")]
@@ -112,6 +122,10 @@ impl Failure {
                 ReadMdError::Locked { path: _, holder: _ } => 11,
                 ReadMdError::Io { what: _, path: _, source: _ } => 20,
             },
+            Self::Mark(error) => match error {
+                MarkError::Locked { path: _, holder: _ } => 11,
+                MarkError::Open { path: _, source: _ } => 20,
+            },
             Self::Control(error) => match error {
                 ControlError::NotUp { resource: _ } => 10,
                 ControlError::Unreachable { socket: _, source: _ }
@@ -126,7 +140,7 @@ impl Failure {
                 RefusalKind::NoDisk => 16,
                 RefusalKind::NoAnswer => 20,
             },
-            Self::WaitTimedOut { state: _, waited: _ } => 5,
+            Self::WaitTimedOut { goal: _, limit: _, state: _, next: _ } => 5,
             Self::StandAlone { reason: _ }
             | Self::IsUp { resource: _ }
             | Self::Diskless { resource: _ } => 11,

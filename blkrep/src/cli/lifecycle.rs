@@ -3,9 +3,10 @@
 use super::args::DaemonArgs;
 use super::context::Context;
 use super::failure::Failure;
-use crate::config::log_file;
+use crate::config::{control_socket, log_file};
 use crate::control::client::{ControlError, DaemonProcess, ask};
 use crate::control::protocol::{Request, Response};
+use crate::dataplane::resume_mark::{MarkError, ResumeMark};
 use crate::{create_md, daemon};
 use replicator::state::{ConnectionState, DiskState};
 use replicator::status::Status;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long a daemon may take to end after it has said that it does.
 const END_MAX: Duration = Duration::from_secs(30);
+/// How long `down` waits for a daemon that can be seen and cannot be asked.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 /// Lines of a log that are shown when its daemon did not start.
 const LAST_LINES: usize = 5;
@@ -126,7 +129,7 @@ fn wait_until_up(
 }
 
 /// True until the disk was attached, or given up, and the first dial is made.
-fn is_starting(status: &Status) -> bool {
+pub(super) fn is_starting(status: &Status) -> bool {
     status.connection == ConnectionState::Unconnected
         && matches!(status.disk, DiskState::Diskless | DiskState::Attaching)
 }
@@ -144,20 +147,47 @@ fn last_lines(log: &Path, from_bytes: u64) -> io::Result<String> {
     Ok(last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
 }
 
-/// Ends the daemon, if it runs, and waits until it is gone: afterwards its disks are free.
+/// Ends the daemon, if it runs, and waits until it is gone: afterwards its disks are free, and a
+/// start is no Primary's.
 pub(super) fn down(context: &Context, name: &str) -> Result<(), Failure> {
-    let process = DaemonProcess::of(&context.run_dir, name);
-    match context.ask(name, Request::Down) {
-        Ok(_) => {}
-        Err(Failure::Control(ControlError::NotUp { resource: _ })) => return Ok(()),
-        Err(failure) => return Err(failure),
-    }
-    match process {
-        Some(process) if !process.wait_for_end(END_MAX) => {
-            Err(Failure::DaemonStays { waited_s: END_MAX.as_secs() })
+    let deadline = Instant::now() + SETTLE_MAX;
+    loop {
+        let process = DaemonProcess::of(&context.run_dir, name);
+        match context.ask(name, Request::Down) {
+            Ok(_) => {
+                return match process {
+                    Some(process) if !process.wait_for_end(END_MAX) => {
+                        Err(Failure::DaemonStays { waited_s: END_MAX.as_secs() })
+                    }
+                    Some(_) | None => Ok(()),
+                };
+            }
+            Err(Failure::Control(ControlError::NotUp { resource: _ })) => {}
+            Err(failure) => return Err(failure),
         }
-        Some(_) | None => Ok(()),
+        match forget_role(context, name) {
+            // A daemon that has no socket yet, or none any more; or somebody else who stops it.
+            Err(Failure::Mark(MarkError::Locked { path: _, holder: _ }))
+                if Instant::now() < deadline =>
+            {
+                std::thread::sleep(POLL);
+            }
+            result => return result,
+        }
     }
+}
+
+/// A daemon that died as a Primary would go on as one when it is started again (G4); after `down`
+/// the other node may be promoted, so it must not.
+fn forget_role(context: &Context, name: &str) -> Result<(), Failure> {
+    if !context.run_dir.exists() {
+        return Ok(());
+    }
+    let mark = ResumeMark::take(&control_socket(&context.run_dir, name))?;
+    mark.remove().map_err(|source| {
+        let path = mark.path().to_owned();
+        Failure::Io { what: "remove", path, source }
+    })
 }
 
 /// Runs the daemon in the foreground until it is told to end.

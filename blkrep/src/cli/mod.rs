@@ -18,7 +18,8 @@ use crate::render::words;
 use clap::Parser;
 use context::Context;
 use std::process::ExitCode;
-use wait::Goal;
+use std::time::Instant;
+use wait::{Goal, Wait};
 
 /// Runs the program; wrong usage ends it at once with exit code 2.
 #[must_use]
@@ -32,6 +33,10 @@ pub fn main() -> ExitCode {
 fn run(context: &Context, verb: Verb) -> u8 {
     let asks = |target: Target, request| {
         each(context, &target.resource, |name| context.ask(name, request).map(drop))
+    };
+    let waits = |target: Target, goal, patience: Patience| {
+        let wait = Wait { goal, timeout: patience.timeout, since: Instant::now() };
+        each(context, &target.resource, |name| wait.run(context, name))
     };
     match verb {
         Verb::CreateMd { target, force } => {
@@ -84,12 +89,8 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::DumpMd(target) => {
             each(context, &target.resource, |name| inspect::dump_md(context, name))
         }
-        Verb::WaitConnect { target, patience } => each(context, &target.resource, |name| {
-            wait::wait(context, name, Goal::Connected, patience.timeout)
-        }),
-        Verb::WaitSync { target, patience } => each(context, &target.resource, |name| {
-            wait::wait(context, name, Goal::InSync, patience.timeout)
-        }),
+        Verb::WaitConnect { target, patience } => waits(target, Goal::Connected, patience),
+        Verb::WaitSync { target, patience } => waits(target, Goal::InSync, patience),
         Verb::Daemon(args) => {
             report("blkrep: ", &args.resource, lifecycle::run_daemon(context, &args))
         }

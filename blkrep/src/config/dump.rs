@@ -47,7 +47,11 @@ impl Resource {
         line("disk-timeout", quote(&write_time(disk.timeout.unwrap_or_default())));
         line("al-extents", self.log.slots().to_string());
         line("\n[startup]", String::new());
-        line("wfc-timeout", quote(&write_time(self.wfc_timeout)));
+        let startup = &self.startup;
+        line("wfc-timeout", quote(&write_time(startup.wfc_timeout)));
+        line("degr-wfc-timeout", quote(&write_time(startup.degr_wfc_timeout)));
+        line("outdated-wfc-timeout", quote(&write_time(startup.outdated_wfc_timeout)));
+        line("wait-after-sb", startup.wait_after_sb.to_string());
         line("\n[sync]", String::new());
         if let Some(rate) = self.sync.rate_max {
             line("rate", quote(&write_size(rate)));
@@ -104,7 +108,7 @@ mod tests {
         let odd = GOOD
             .replace("[node.bob]", "[node.\"bob.example\"]")
             .replace("/dev/vg0/r0", "/dev/vg0/a \\\"b\\\" c")
-            .replace("[net]", "[startup]\nwfc-timeout = \"2min\"\n[net]\ntimeout = \"900ms\"");
+            .replace("[net]", "[startup]\nwfc-timeout = \"2min\"\ndegr-wfc-timeout = \"5min\"\noutdated-wfc-timeout = \"1500ms\"\nwait-after-sb = true\n[net]\ntimeout = \"900ms\"");
         let policies = GOOD
             .replace("[sync]", "[disk]\non-io-error = \"pass_on\"\nfencing = \"resource-only\"\non-no-data-accessible = \"suspend-io\"\ndisk-timeout = \"1min\"\nal-extents = 67\n[handlers]\nfence-peer = \"/usr/lib/fence \\\"x\\\"\"\nhandler-timeout = \"90s\"\n[sync]\nmin-rate = \"1M\"\nchecksums = \"always\"")
             .replace("[net]", "[net]\nafter-sb-0pri = \"discard-node-alice\"\nafter-sb-1pri = \"discard-secondary\"\nafter-sb-2pri = \"violently-as0p\"\nalways-asbp = true\nrr-conflict = \"retry-connect\"");

@@ -8,6 +8,7 @@
 //! | what a daemon is started with | `plan`, `secret` |
 //! | where its files are | `paths` |
 //! | the words of the policies | `words` |
+//! | which startup timeout holds | `startup` |
 //! | the normalised file | `dump` |
 
 mod dump;
@@ -19,6 +20,7 @@ mod plan;
 mod resource;
 mod secret;
 mod section;
+mod startup;
 pub mod units;
 mod words;
 
@@ -26,3 +28,4 @@ pub use error::{ConfigError, Problem, SecretProblem};
 pub use locate::{all_names, load};
 pub use paths::{RUN_DIR, control_socket, disk_ends, log_file, nbd_socket};
 pub use resource::{HandlerCommands, MetaDisk, Net, NodeConfig, PeerTrust, Resource};
+pub use startup::{KeyAndTime, Startup};

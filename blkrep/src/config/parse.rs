@@ -4,23 +4,20 @@ mod disk;
 mod handlers;
 mod net;
 mod split_brain;
+mod startup;
 
 use super::error::{ConfigError, Problem};
 use super::resource::{MetaDisk, NodeConfig, Resource};
 use super::section::{Found, Section, Source};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use toml::de::DeTable;
 
 /// Longest resource or node name, in bytes: paths and protocol fields stay far below their limits.
 const NAME_BYTES_MAX: usize = 63;
-/// Longest `wfc-timeout`, in seconds (drbd-facts 2.8).
-const WFC_TIMEOUT_S_MAX: u64 = 300_000;
 
 const TOP_KEYS: [&str; 7] = ["name", "net", "disk", "startup", "sync", "handlers", "node"];
 const NODE_KEYS: [&str; 5] = ["disk", "meta-disk", "address", "device", "nbd-listen"];
-const STARTUP_KEYS: [&str; 1] = ["wfc-timeout"];
 
 /// The tables of a file with their keys; `NODE` stands for a node's name.
 #[cfg(test)]
@@ -29,7 +26,7 @@ pub(super) fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         ("the file", TOP_KEYS.into()),
         ("[net]", net::NET_KEYS.into()),
         ("[disk]", disk::DISK_KEYS.into()),
-        ("[startup]", STARTUP_KEYS.into()),
+        ("[startup]", startup::STARTUP_KEYS.into()),
         ("[sync]", disk::SYNC_KEYS.into()),
         ("[handlers]", handlers::handler_keys()),
         ("[node.NODE]", NODE_KEYS.into()),
@@ -47,19 +44,12 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Resource, ConfigError> {
     let name = name(&top, file)?;
     let (disk, log) = disk::disk(&top)?;
     let handlers = handlers::handlers(&top, &disk)?;
-    let wfc_timeout = top
-        .open("startup", &STARTUP_KEYS)?
-        .time(
-            "wfc-timeout",
-            Duration::ZERO..=Duration::from_secs(WFC_TIMEOUT_S_MAX),
-            "at most 300000s (\"0s\" waits for ever)",
-        )?
-        .map_or(Duration::ZERO, |found| found.value);
+    let startup = startup::startup(&top)?;
     let sync = disk::sync(&top)?;
     let (nodes, address_lines) = nodes(&top)?;
     let net = net::net(&top, &nodes, address_lines)?;
     let file = file.to_owned();
-    Ok(Resource { name, file, net, disk, log, wfc_timeout, sync, handlers, nodes })
+    Ok(Resource { name, file, net, disk, log, startup, sync, handlers, nodes })
 }
 
 /// True for what may be a file name on every system and a word in every shell.

@@ -1,6 +1,7 @@
 //! What a resource is: the content of its configuration file, parsed and checked.
 
 use super::error::ConfigError;
+use super::startup::Startup;
 use metadata::LogGeometry;
 use replicator::event::Handler;
 use replicator::ids::NodeIndex;
@@ -22,9 +23,8 @@ pub struct Resource {
     pub disk: DiskSettings,
     /// `[disk] al-extents`: the activity log that `create-md` makes. Existing metadata keep theirs.
     pub log: LogGeometry,
-    /// `[startup] wfc-timeout`: how long `wait-connect` waits when it is not told; zero is for
-    /// ever.
-    pub wfc_timeout: Duration,
+    /// `[startup]`: how long `wait-connect` and `wait-sync` wait when they are not told.
+    pub startup: Startup,
     /// `[sync]`.
     pub sync: SyncSettings,
     /// `[handlers]`.

@@ -29,6 +29,7 @@ pub(super) struct StatusWire {
     connection: String,
     replication: String,
     refusal: Option<String>,
+    split_brain: bool,
     size_bytes: u64,
     out_of_sync_blocks: u64,
     sync: Option<SyncWire>,
@@ -103,6 +104,7 @@ impl From<Status> for StatusWire {
             connection: status.connection.name().to_owned(),
             replication: status.replication.name().to_owned(),
             refusal: status.refusal,
+            split_brain: status.split_brain,
             size_bytes: status.size_bytes,
             out_of_sync_blocks: status.out_of_sync_blocks,
             sync: status.sync.map(|sync| SyncWire {
@@ -157,6 +159,7 @@ impl TryFrom<StatusWire> for Status {
             node_name: wire.node_name,
             peer_name: wire.peer_name,
             refusal: wire.refusal,
+            split_brain: wire.split_brain,
             size_bytes: wire.size_bytes,
             out_of_sync_blocks: wire.out_of_sync_blocks,
             sync: wire.sync.map(SyncProgress::from),
@@ -268,6 +271,7 @@ pub(crate) mod tests {
             connection: ConnectionState::Connected,
             replication: ReplicationState::SyncSource,
             refusal: None,
+            split_brain: false,
             size_bytes: 1 << 30,
             out_of_sync_blocks: 131_072,
             sync: Some(SyncProgress {

@@ -31,7 +31,7 @@ mod nbd_session;
 mod peer_link;
 mod peer_port;
 mod report;
-mod resume_mark;
+pub(crate) mod resume_mark;
 mod send_queue;
 pub mod start;
 mod token;

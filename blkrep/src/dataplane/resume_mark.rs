@@ -1,20 +1,68 @@
 //! The resume mark: a file in the run directory, which no reboot survives, that says that this node
 //! was Primary when its daemon ended (G4).
+//!
+//! The daemon goes by it, and whoever stops a resource whose daemon is dead takes it away; then the
+//! other node may be promoted. So both do that under one lock: either the mark is gone before a
+//! starting daemon looks, or whoever stops finds a daemon that lives and must be asked. The lock is
+//! on a file of its own that is never removed: a lock on a name that comes and goes excludes
+//! nobody.
 
-use std::fs::{self, File};
+use super::disk_lock::{LockHolder, lock};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The file, whether it is there or not.
+/// The lock beside the mark was not got.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkError {
+    /// Somebody has it.
+    #[error(
+        "{} is locked by {holder}: the resource is being started, stopped or served by it; wait for \
+         that, and try again",
+        path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who has it.
+        holder: LockHolder,
+    },
+    /// There is no such file and it cannot be made.
+    #[error("cannot open {}: {source}; check the run directory", path.display())]
+    Open {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// The file, whether it is there or not, and the lock on it: nobody else reads, writes or removes
+/// it as long as this lives.
 #[derive(Debug)]
-pub(super) struct ResumeMark {
+pub(crate) struct ResumeMark {
     path: PathBuf,
+    _lock: OwnedFd,
 }
 
 impl ResumeMark {
-    /// The mark beside a resource's control socket.
-    pub(super) fn beside(control_socket: &Path) -> Self {
-        Self { path: control_socket.with_extension("resume") }
+    /// Takes the lock on the mark beside a resource's control socket.
+    ///
+    /// # Errors
+    /// Who has it. Never waits.
+    pub(crate) fn take(control_socket: &Path) -> Result<Self, MarkError> {
+        let path = control_socket.with_extension("lock");
+        let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let file = match opened {
+            Ok(file) => OwnedFd::from(file),
+            Err(source) => return Err(MarkError::Open { path, source }),
+        };
+        match lock(&file) {
+            Ok(()) => Ok(Self { path: control_socket.with_extension("resume"), _lock: file }),
+            Err(holder) => Err(MarkError::Locked { path, holder }),
+        }
     }
 
     /// True when it is there.
@@ -25,7 +73,8 @@ impl ResumeMark {
     /// Writes or removes it. What cannot be done is logged: without the mark a restart waits to be
     /// promoted; one that stays is refused by a peer that has been Primary since.
     pub(super) fn set(&self, present: bool) {
-        if let Err(error) = self.try_set(present) {
+        let result = if present { File::create(&self.path).map(drop) } else { self.remove() };
+        if let Err(error) = result {
             let what = if present { "written" } else { "removed" };
             tracing::error!(
                 "the resume mark {} was not {what}: {error}; check the run directory",
@@ -34,14 +83,20 @@ impl ResumeMark {
         }
     }
 
-    fn try_set(&self, present: bool) -> io::Result<()> {
-        if present {
-            return File::create(&self.path).map(drop);
-        }
+    /// Takes it away, if it is there: whoever becomes Primary next is promoted.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub(crate) fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -53,11 +108,28 @@ mod tests {
     #[test]
     fn a_mark_is_there_from_when_it_is_set_until_it_is_taken_away() {
         let dir = ScratchDir::new("resume-mark");
-        let mark = ResumeMark::beside(&dir.path().join("r0.control"));
+        let mark = ResumeMark::take(&dir.path().join("r0.control")).unwrap();
         for present in [false, true, true, false] {
             mark.set(present);
             assert_eq!(mark.is_present(), present);
             assert_eq!(dir.path().join("r0.resume").exists(), present);
         }
+    }
+
+    #[test]
+    fn one_at_a_time_has_it_and_it_outlives_nobody() {
+        let dir = ScratchDir::new("resume-lock");
+        let socket = dir.path().join("r0.control");
+        let first = ResumeMark::take(&socket).unwrap();
+        first.set(true);
+        let refused = ResumeMark::take(&socket).unwrap_err().to_string();
+        let me = std::process::id().to_string();
+        assert!(refused.contains(&format!("locked by process {me} ")), "{refused}");
+        ResumeMark::take(&dir.path().join("r1.control")).expect("another resource has its own");
+        // The mark's own coming and going frees nothing.
+        first.set(false);
+        ResumeMark::take(&socket).unwrap_err();
+        drop(first);
+        ResumeMark::take(&socket).unwrap();
     }
 }

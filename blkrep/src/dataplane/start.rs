@@ -10,7 +10,7 @@ use super::io_thread::{IoThread, Parts};
 use super::listener::ListenError;
 use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
-use super::resume_mark::ResumeMark;
+use super::resume_mark::{MarkError, ResumeMark};
 use crate::daemon::DaemonPlan;
 use crate::handlers::HandlerRun;
 use crate::ring::arena::{Arena, ArenaError};
@@ -28,6 +28,9 @@ pub enum StartError {
     /// A disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Another process has the resource.
+    #[error(transparent)]
+    Mark(#[from] MarkError),
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -71,7 +74,7 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     let mut settings = plan.settings.clone();
     settings.window = arena_plan.window;
     settings.sync_buffers = arena_plan.sync_buffers;
-    let resume_mark = ResumeMark::beside(&plan.control_socket);
+    let resume_mark = ResumeMark::take(&plan.control_socket)?;
     settings.resume = resume_mark.is_present();
     let source = DiskSource {
         data_path: plan.data_path.clone(),

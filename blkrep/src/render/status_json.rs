@@ -112,6 +112,8 @@ fn extra(status: &Status) -> Value {
         "node-name": status.node_name,
         "clients": status.clients,
         "refusal": status.refusal,
+        "split-brain": status.split_brain,
+        "startup-wait": status.startup_wait.name(),
         "advice": advice(status),
         "out-of-sync-blocks": status.out_of_sync_blocks,
         "generations": {

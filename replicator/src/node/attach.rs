@@ -9,12 +9,11 @@ use crate::event::{DiskImage, Event, Level, Refusal, RefusalClass};
 use crate::message::Message;
 use crate::mutation::Mutation;
 use crate::settings::Fencing;
-use crate::state::{DiskState, Role, StartupWait};
+use crate::state::{DiskState, Role};
 use metadata::activity_log::Transaction;
 use metadata::bitmap::Bitmap;
 use metadata::hot_extents::HotExtents;
 use metadata::page::Page;
-use metadata::superblock::Flags;
 use metadata::units::{PAGE_BYTES, device_blocks};
 
 impl Node {
@@ -38,7 +37,7 @@ impl Node {
         for reason in &found.notices {
             self.notice(Level::Warning, format!("counts as out of sync: {reason}"));
         }
-        self.startup_wait = startup_wait(&superblock.flags);
+        self.startup_found(&superblock.flags);
         self.resume_if_same_boot(superblock.boot_id, image.boot_id);
         let peer_outdated = superblock.flags.peer_outdated;
         self.peer.known_disk = peer_outdated.then_some(DiskState::Outdated);
@@ -156,17 +155,6 @@ impl Node {
         if old != new {
             self.tell(Event::Disk { old, new, reason: reason.into() });
         }
-    }
-}
-
-/// Which startup timeout holds: a peer that is known to be outdated comes first (drbd-facts 2.8).
-const fn startup_wait(found: &Flags) -> StartupWait {
-    if found.peer_outdated {
-        StartupWait::PeerOutdated
-    } else if found.primary && !found.connected {
-        StartupWait::Degraded
-    } else {
-        StartupWait::Normal
     }
 }
 

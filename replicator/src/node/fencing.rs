@@ -71,6 +71,18 @@ impl Node {
         }
     }
 
+    /// A session ends before its handshake is over. If the mark of an outdated peer is off the disk
+    /// already, the peer may have finished its end and be UpToDate: that is a loss like another.
+    pub(super) fn handshake_lost(&mut self) {
+        self.still_without_peer();
+        let believed = self.peer.known_disk.is_some_and(|disk| disk >= DiskState::Inconsistent);
+        let good = self.replica.state() >= DiskState::Consistent;
+        let marked = self.replica.attached().is_none_or(|disk| disk.superblock.flags.peer_outdated);
+        if believed && good && !marked {
+            self.peer_out_of_sight(DiskState::DUnknown);
+        }
+    }
+
     /// What a later start must know of this loss: the peer's disk, and that a Primary is without it
     /// (G6).
     fn mark_the_loss(&mut self) {
@@ -78,8 +90,9 @@ impl Node {
         let good = self.replica.state() >= DiskState::Consistent;
         let Some(disk) = self.replica.attached() else { return };
         let flags = disk.superblock.flags;
+        // A promotion that is on its way to the disk counts as one.
         let (outdated, lost) =
-            (worse && good && !flags.peer_outdated, self.role == Role::Primary && flags.connected);
+            (worse && good && !flags.peer_outdated, flags.primary && flags.connected);
         if outdated || lost {
             self.persist_superblock(
                 |superblock| {
@@ -293,6 +306,7 @@ impl Node {
         self.fencing.late = None;
         self.fencing.thaw_due = false;
         self.peer.known_disk = None;
+        self.degraded = false;
         if self.suspension.reasons().fencing {
             let new = Suspended { fencing: false, ..self.suspension.reasons() };
             self.suspension_is(new, "the peer is back");

@@ -325,6 +325,8 @@ impl Node {
         let late = self.breaks(Mutation::FreezeAfterAnswering);
         if was_connected && !late {
             self.peer_out_of_sight(old_disk);
+        } else if !was_connected {
+            self.handshake_lost();
         }
         self.sync_stop();
         self.far_data_disconnected();

@@ -44,6 +44,7 @@ mod sessions;
 mod sole_copy;
 mod split_brain;
 mod stall;
+mod startup_wait;
 mod suspend;
 mod sync_end;
 mod sync_hold;
@@ -60,7 +61,7 @@ use crate::ids::{CommandId, IoId, Moment};
 use crate::overlap::Overlap;
 use crate::settings::Settings;
 use crate::slab::Slab;
-use crate::state::{Role, StartupWait};
+use crate::state::Role;
 use crate::status::Counters;
 use crate::timers::{Timer, Timers};
 use detach::Detaching;
@@ -162,7 +163,8 @@ pub struct Node {
     outdating: Outdating,
     resume: Resume,
     disk_watch: DiskWatch,
-    startup_wait: StartupWait,
+    /// It was Primary without its peer when it went down, and has not met it since (G6).
+    degraded: bool,
     counters: Counters,
     #[cfg(feature = "mutations")]
     mutation: Option<crate::mutation::Mutation>,
@@ -222,7 +224,7 @@ impl Node {
             outdating: Outdating::default(),
             resume: Resume::default(),
             disk_watch: DiskWatch::default(),
-            startup_wait: StartupWait::default(),
+            degraded: false,
             counters: Counters::default(),
             #[cfg(feature = "mutations")]
             mutation: None,

@@ -3,7 +3,7 @@
 use crate::event::{LinkOrigin, Payload};
 use crate::generation::{Decision, End};
 use crate::ids::{LinkId, Moment, NodeIndex};
-use crate::message::{DataStatement, Hello, Message, Parameters, RefusalMessage};
+use crate::message::{DataStatement, Hello, Message, Parameters, RefusalCode, RefusalMessage};
 use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
 use crate::window::Window;
 
@@ -205,6 +205,12 @@ impl Peer {
             (Intent::Waiting, false) => ConnectionState::Unconnected,
             (Intent::Connect, false) => ConnectionState::Connecting,
         }
+    }
+
+    /// StandAlone by a split brain, not by a command.
+    pub(super) fn is_split_brain(&self) -> bool {
+        matches!(&self.intent, Intent::StandAlone(why) if why.code == RefusalCode::SplitBrain)
+            && !self.is_connected()
     }
 
     pub(super) fn role(&self) -> Option<Role> {

@@ -25,6 +25,7 @@ impl Node {
             connection: self.peer.connection_state(),
             replication: self.replication(),
             refusal: self.peer.refusal.clone(),
+            split_brain: self.peer.is_split_brain(),
             size_bytes: disk.map_or(0, super::replica::Attached::size_bytes),
             out_of_sync_blocks: self.out_of_sync_blocks(),
             sync: self.sync_progress(now),
@@ -40,7 +41,7 @@ impl Node {
             flags: disk.map_or_else(Flags::default, |disk| disk.superblock.flags),
             suspended: self.suspension.reasons(),
             promotion_number: disk.map_or(0, |disk| disk.superblock.promotion_number),
-            startup_wait: self.startup_wait,
+            startup_wait: self.startup_wait(),
             counters: self.counters,
         }
     }

@@ -290,7 +290,7 @@ impl Node {
             // A change of the own identifiers restarts the handshake (G1).
             self.drop_session("promoted during a handshake; it begins anew");
         }
-        let with_peers_data = self.peer.has_disk();
+        let (connected, with_peers_data) = (self.peer.is_connected(), self.peer.has_disk());
         let resumed = command == RESUME && !self.breaks(Mutation::ResumeCountsAsPromotion);
         let spared = self.breaks(Mutation::PromoteOnOldGeneration);
         let drawn = self.entropy.generation();
@@ -298,6 +298,7 @@ impl Node {
         self.persist_superblock(
             |superblock| {
                 superblock.flags.primary = true;
+                superblock.flags.connected &= connected;
                 superblock.promotion_number += u64::from(!resumed);
                 if superblock.device_bytes == 0 {
                     superblock.device_bytes = superblock.capacity_bytes;

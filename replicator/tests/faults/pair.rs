@@ -243,6 +243,20 @@ impl Pair {
         self.settle();
     }
 
+    /// The writes and zeroings that are under way now complete, whatever the fate of those that
+    /// follow; gives their number.
+    pub(crate) fn complete_writes_under_way(&mut self, index: usize) -> usize {
+        let ios = &mut self.hosts[index].data_ios;
+        let (writes, others): (VecDeque<_>, VecDeque<_>) =
+            ios.drain(..).partition(|(_, kind)| *kind == IoKind::Write);
+        *ios = others;
+        for (io, _) in &writes {
+            self.feed(index, Input::DiskDone { io: *io, outcome: IoOutcome::Done { crc32c: 0 } });
+        }
+        self.settle();
+        writes.len()
+    }
+
     fn deliver(&mut self) -> bool {
         let Some((index, link, input)) = self.wire.pop_front() else { return false };
         let links = &mut self.hosts[index].links;
@@ -296,6 +310,12 @@ impl Pair {
         let range = ByteRange::new(offset_bytes, WRITE_BYTES);
         let payload = Payload { buffer: CLIENT_BUFFER, bytes: WRITE_BYTES as u32, crc32c: 0 };
         self.request(index, ClientOp::Write { range, payload, fua: false })
+    }
+
+    /// A client's zeroing of the first bytes of the device.
+    pub(crate) fn zero(&mut self, index: usize, bytes: u64) -> RequestId {
+        let range = ByteRange::new(0, bytes);
+        self.request(index, ClientOp::Zero { range, fua: false, may_unmap: true })
     }
 
     /// A client's flush.

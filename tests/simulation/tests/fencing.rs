@@ -194,3 +194,40 @@ fn a_node_that_leaves_a_primary_is_outdated_and_nobody_is_fenced() {
         assert!(world.gets_in_sync(), "node {host}: {:?}", world.violation());
     }
 }
+
+/// The mark that the peer is outdated is taken off the disk before the handshake is over. If that
+/// breaks off then, the peer may be UpToDate: nobody may believe any longer that it is outdated.
+#[test]
+fn a_handshake_that_breaks_off_leaves_no_belief_that_the_disk_does_not_hold() {
+    const STEP_US: u64 = 500;
+    let begun = || {
+        let profile =
+            Profile { fencing: Fencing::ResourceOnly, metadata_us_max: 10_000, ..Profile::calm() };
+        let mut world = World::pair_of(7, profile);
+        world.fence_exit(0, Some(4));
+        cut(&mut world);
+        until_connected(&mut world, 0, false);
+        world.run_for(LONG_US);
+        // Whatever is lost from here on cannot be fenced.
+        world.fence_exit(0, Some(1));
+        world.mend_cable();
+        world
+    };
+    let unmarked = |world: &World| world.durable(0).is_some_and(|sb| !sb.flags.peer_outdated);
+    let mut world = begun();
+    let mut steps = 0;
+    while !unmarked(&world) {
+        world.run_for(STEP_US);
+        steps += 1;
+        assert!(steps * STEP_US < LONG_US, "the mark is never taken off");
+    }
+    for moment in steps..steps + 40 {
+        let mut world = begun();
+        world.run_for(moment * STEP_US);
+        world.kill_daemon(1);
+        world.run_for(LONG_US);
+        let status = world.status(0).expect("it runs");
+        let believed = status.peer_disk == DiskState::Outdated;
+        assert_eq!(believed, status.flags.peer_outdated, "broken after {moment} steps");
+    }
+}

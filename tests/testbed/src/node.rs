@@ -145,6 +145,15 @@ impl Node {
         ))
     }
 
+    /// Runs `blkrep ARGUMENTS` on this node beside the test; its outputs are appended to `log`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn begin(&self, arguments: &[&str], log: &Path) -> Server {
+        Server::start(self.blkrep(arguments), log)
+    }
+
     /// Forgets that a dead daemon was Primary, as a cluster manager's stop does before it promotes
     /// the other node (G4): a restart waits to be promoted.
     ///

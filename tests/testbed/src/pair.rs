@@ -34,6 +34,8 @@ pub struct PairOptions {
     pub net: Vec<String>,
     /// More lines of `[disk]`.
     pub disk: Vec<String>,
+    /// Lines of `[startup]`.
+    pub startup: Vec<String>,
     /// More lines of `[sync]`.
     pub sync: Vec<String>,
     /// Lines of `[handlers]`.
@@ -53,6 +55,7 @@ impl PairOptions {
             sync_rate_bytes: None,
             net: Vec::new(),
             disk: Vec::new(),
+            startup: Vec::new(),
             sync: Vec::new(),
             handlers: Vec::new(),
         }
@@ -292,9 +295,10 @@ fn config_text(options: &PairOptions, secret: &Path, nodes: [&Node; 2]) -> Strin
         disk.push("on-io-error = \"detach\"".to_owned());
     }
     format!(
-        "name = \"{RESOURCE}\"\n\n{}{}{}{}{}",
+        "name = \"{RESOURCE}\"\n\n{}{}{}{}{}{}",
         table("net", &net),
         table("disk", &disk),
+        table("startup", &options.startup),
         table("sync", &sync),
         table("handlers", &options.handlers),
         tables.concat()

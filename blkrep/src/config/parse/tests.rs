@@ -1,8 +1,9 @@
 //! Every complaint about a configuration file names its line and the next step.
 
 use super::*;
-use crate::config::PeerTrust;
+use crate::config::{PeerTrust, Startup};
 use replicator::settings::NetTimers;
+use std::time::Duration;
 
 pub(crate) const GOOD: &str = r#"name = "r0"
 
@@ -46,7 +47,7 @@ fn a_good_file_is_read_whole_and_the_nodes_keep_their_order() {
     assert_eq!(resource.net.arena_bytes, 64 << 20);
     assert_eq!(resource.net.timers, NetTimers::default());
     assert_eq!(resource.net.trust, PeerTrust::Secret("/etc/blkrep.d/r0.secret".into()));
-    assert_eq!(resource.wfc_timeout, Duration::ZERO);
+    assert_eq!(resource.startup, Startup::default());
 }
 
 #[test]
@@ -98,6 +99,11 @@ fn values_out_of_range_or_of_a_wrong_form_are_refused_on_their_line() {
         ("name = \"r0\"", "name = \"r1\"", "the file is called 'r0.toml'"),
         ("name = \"r0\"", "name = r0", ":1: "),
         ("[sync]\nrate", "[startup]\nwfc-timeout", "at most 300000s"),
+        ("[sync]\nrate", "[startup]\ndegr-wfc-timeout", ":8: 'degr-wfc-timeout' is \"100M\""),
+        ("[sync]", "[startup]\ndegr-wfc-timeout = 120\n[sync]", "the bare number 120"),
+        ("[sync]", "[startup]\noutdated-wfc-timeout = \"84h\"\n[sync]", ":8: 'outdated-wfc-"),
+        ("[sync]", "[startup]\nwait-after-sb = \"yes\"\n[sync]", ":8: 'wait-after-sb' is \"yes\""),
+        ("[sync]", "[startup]\ndeg-wfc-timeout = \"1s\"\n[sync]", "mean 'degr-wfc-timeout'?"),
         ("[node.bob]", "[node.\"bob smith\"]", ":10: "),
         ("[sync]", "[disk]\non-io-error = \"panic\"\n[sync]", ":8: 'on-io-error' is \"panic\""),
         ("[sync]", "[disk]\nfencing = \"yes\"\n[sync]", "\"resource-only\" and"),
@@ -118,6 +124,20 @@ fn values_out_of_range_or_of_a_wrong_form_are_refused_on_their_line() {
         let message = complaint(old, new);
         assert!(message.contains(part), "{new}: {message}");
     }
+}
+
+#[test]
+fn the_startup_timeouts_are_read_each_into_its_own_and_zero_is_for_ever() {
+    let keys = "[startup]\nwfc-timeout = \"0s\"\ndegr-wfc-timeout = \"2min\"\n\
+                outdated-wfc-timeout = \"300000s\"\nwait-after-sb = true\n[sync]";
+    let startup = parsed(&GOOD.replace("[sync]", keys)).unwrap().startup;
+    let expected = Startup {
+        wfc_timeout: Duration::ZERO,
+        degr_wfc_timeout: Duration::from_secs(120),
+        outdated_wfc_timeout: Duration::from_secs(300_000),
+        wait_after_sb: true,
+    };
+    assert_eq!(startup, expected);
 }
 
 #[test]
