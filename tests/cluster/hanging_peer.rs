@@ -2,14 +2,12 @@
 
 use crate::bed::{MIB, SOON, options};
 use std::time::Duration;
-use testbed::block_device::{LoopDevice, require_block_devices};
+use testbed::file_system::SmallFileSystem;
 use testbed::ledger::Ledger;
 use testbed::metadata_edit::declare_equal;
 use testbed::network::Cut;
 use testbed::pair::sparse_file;
-use testbed::program::{Server, run, tied};
 use testbed::scratch::Scratch;
-use testbed::skips::require_tool;
 use testbed::wait_until;
 use testbed::writer::Writer;
 use testbed::{Pair, PairOptions};
@@ -65,55 +63,13 @@ fn a_network_that_dies_without_a_word_costs_one_timeout() {
     expect_all_on_both(&pair, ledger);
 }
 
-/// A file system of `bytes`, mounted in a namespace that ends with the value.
-struct SmallFileSystem {
-    // In this order: the mount goes before its device.
-    holder: Server,
-    _device: LoopDevice,
-}
-
-impl SmallFileSystem {
-    fn mount(scratch: &Scratch, bytes: u64) -> Option<Self> {
-        if !require_block_devices() {
-            return None;
-        }
-        for tool in ["mkfs.ext4", "unshare"] {
-            require_tool(tool)?;
-        }
-        let image = sparse_file(&scratch.path().join("small"), bytes);
-        let limit = Duration::from_secs(20);
-        run(tied("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image), limit)
-            .expect_success("mkfs.ext4");
-        let device = LoopDevice::attach(&image)?;
-        let mount_point = scratch.path().join("mnt");
-        std::fs::create_dir(&mount_point).unwrap();
-        let mut command = tied("unshare");
-        let script = "mount \"$1\" \"$2\" && touch \"$2/mounted\" && exec sleep infinity";
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
-        command.arg(device.path()).arg(&mount_point);
-        let holder = Server::start(command, &scratch.path().join("mount-log"));
-        let file_system = Self { holder, _device: device };
-        wait_until("the small file system is mounted", limit, || {
-            file_system.inside(&mount_point).join("mounted").exists()
-        });
-        Some(file_system)
-    }
-
-    /// A path inside, as everybody can open it.
-    fn inside(&self, path: &std::path::Path) -> std::path::PathBuf {
-        let root = format!("/proc/{}/root", self.holder.pid().as_raw_pid());
-        std::path::PathBuf::from(root + &path.display().to_string())
-    }
-}
-
 #[test]
 fn a_full_disk_under_the_secondary_is_given_up_and_costs_no_time() {
     let scratch = Scratch::new();
     // Room for the metadata and a part of what is written.
-    let Some(small) = SmallFileSystem::mount(&scratch, 16 * MIB) else { return };
+    let Some(small) = SmallFileSystem::mount(scratch.path(), 16 * MIB) else { return };
     let mut full = hanging_options();
-    let file = small.inside(&scratch.path().join("mnt")).join("disk");
-    full.disks[1] = Some(sparse_file(&file, 32 * MIB));
+    full.disks[1] = Some(sparse_file(&small.file("disk"), 32 * MIB));
     let mut pair = Pair::new(&full).expect("loopback is everywhere");
     pair.create_md();
     declare_equal(&pair);

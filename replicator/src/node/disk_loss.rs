@@ -10,6 +10,7 @@ use super::replica::Replica;
 use crate::block_set::BlockSet;
 use crate::event::{Handler, Level, Output, Refusal, RefusalClass};
 use crate::ids::LinkId;
+use crate::io_error::describe;
 use crate::message::Message;
 use crate::mutation::Mutation;
 use crate::settings::OnIoError;
@@ -38,7 +39,7 @@ impl Node {
         if self.replica.is_gone() {
             return;
         }
-        let reason = format!("a {what} failed with error {errno}");
+        let reason = format!("a {what} failed ({})", describe(errno));
         let old = self.replica.state();
         self.disk_changed(old, DiskState::Failed, &reason);
         self.notice(
@@ -162,9 +163,11 @@ impl Node {
         self.notice(
             Level::Error,
             format!(
-                "a {what} of the local disk failed with error {errno} at block {}; these data are not \
-                 UpToDate any more; replace the disk",
-                blocks.first
+                "a {what} of the local disk failed at block {} ({}); these data are not UpToDate any \
+                 more; mend the disk, then run 'blkrep detach' and 'blkrep attach' to copy what it \
+                 missed",
+                blocks.first,
+                describe(errno)
             ),
         );
         self.mark_out_of_sync(blocks);

@@ -8,6 +8,7 @@ use crate::digest::{Digest, Digested};
 use crate::event::{IoOutcome, Lane, Level, Output, Payload};
 use crate::generation::End;
 use crate::ids::{BufferId, LinkId};
+use crate::io_error::describe;
 use crate::message::{Message, SourceLoad};
 use crate::mutation::Mutation;
 use crate::overlap::Claim;
@@ -278,9 +279,10 @@ impl Node {
                 self.notice(
                     Level::Error,
                     format!(
-                        "resync cannot read {} bytes at {}: error {errno}",
+                        "resync cannot read {} bytes at {}: {}",
                         range.bytes(),
-                        range.start()
+                        range.start(),
+                        describe(errno)
                     ),
                 );
                 self.send(Message::SyncUnreadable { number });
