@@ -41,5 +41,6 @@ mod split_brain;
 mod split_brain_rounds;
 mod stress_al;
 mod switch_primaries;
+mod sync_progress;
 mod verified_load;
 mod wrong_peer;

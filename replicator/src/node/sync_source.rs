@@ -57,8 +57,11 @@ impl Source {
     /// What holds the resync back now, both ends taken together.
     pub(super) fn limited_by(&self) -> SyncLimit {
         match self.target_limit {
-            SyncLimit::Rate | SyncLimit::Application | SyncLimit::Disk => self.target_limit,
-            SyncLimit::Link if self.disk_is_slow() => SyncLimit::Disk,
+            SyncLimit::Rate
+            | SyncLimit::Application
+            | SyncLimit::TargetDisk
+            | SyncLimit::SourceDisk => self.target_limit,
+            SyncLimit::Link if self.disk_is_slow() => SyncLimit::SourceDisk,
             SyncLimit::Link => SyncLimit::Link,
         }
     }

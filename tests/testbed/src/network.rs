@@ -150,6 +150,30 @@ impl Network {
         }
     }
 
+    /// Lets no more than `kbit` thousand bits per second pass in each direction; false, with a noted
+    /// skip, where the machine cannot.
+    ///
+    /// # Panics
+    /// On loopback, which all pairs share.
+    #[must_use]
+    pub fn throttle(&self, kbit: u32) -> bool {
+        assert!(matches!(self, Self::Separate(_)), "a loopback link cannot be throttled");
+        if find_tool("tc").is_none() {
+            skip("needs 'tc' for a slow link");
+            return false;
+        }
+        let rate = format!("{kbit}kbit");
+        (0..2).all(|node| {
+            let mut command = self.command(node, "tc");
+            command.args(["qdisc", "add", "dev", "wire", "root", "tbf", "rate", &rate]);
+            let slowed = succeed(command.args(["burst", "64kb", "latency", "100ms"]));
+            if let Err(reason) = &slowed {
+                skip(&format!("the link cannot be made slow: {reason}"));
+            }
+            slowed.is_ok()
+        })
+    }
+
     fn refuse_input(&self, node: usize, verdict: &str) {
         let hook = "{ type filter hook input priority 0; policy accept; }";
         self.nft(

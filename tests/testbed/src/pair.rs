@@ -228,6 +228,15 @@ impl Pair {
         self.network.cut(cut);
     }
 
+    /// Makes the link slow, see [`Network::throttle`].
+    ///
+    /// # Panics
+    /// On loopback.
+    #[must_use]
+    pub fn throttle_link(&self, kbit: u32) -> bool {
+        self.network.throttle(kbit)
+    }
+
     /// Mends the link.
     ///
     /// # Panics
