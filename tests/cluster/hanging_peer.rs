@@ -108,14 +108,16 @@ fn a_secondary_that_is_back_before_its_old_connection_is_missed_takes_its_place(
     let writer = Writer::start(&pair.a, ledger, 3, Duration::from_millis(1));
     writer.wait_for(100, SOON);
     // Nobody tells the Primary that the process at the other end is gone.
-    pair.cut_link(Cut::Both);
+    pair.swallow_ends();
     pair.b.kill9();
-    pair.heal_link();
+    std::thread::sleep(SILENT_MAX);
+    assert_eq!(pair.a.state().connection, "Connected", "the old connection is not half open");
     pair.b.up();
     pair.wait_in_sync();
     writer.wait_for(100, SOON);
     let (ledger, end) = writer.finish();
     end.expect("the client sees no error");
+    pair.heal_link();
     // A start of the daemon, and not the timeout.
     let (silence, most) = (ledger.longest_silence(), SILENT_MAX * 10);
     println!("longest silence {silence:?}, allowed {most:?}");

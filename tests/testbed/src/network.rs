@@ -139,6 +139,15 @@ impl Network {
         }
     }
 
+    /// Lets a process die without a word: nothing that ends a connection arrives any more, and all
+    /// else does, until the link is healed.
+    ///
+    /// # Panics
+    /// On loopback, and when `nft` fails.
+    pub fn swallow_ends(&self) {
+        (0..2).for_each(|node| self.refuse_input(node, "tcp flags & (fin | rst) != 0x0 drop"));
+    }
+
     /// Mends the link, however it was cut.
     ///
     /// # Panics

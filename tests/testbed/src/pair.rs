@@ -228,6 +228,14 @@ impl Pair {
         self.network.cut(cut);
     }
 
+    /// Lets a process die without a word, see [`Network::swallow_ends`].
+    ///
+    /// # Panics
+    /// On loopback.
+    pub fn swallow_ends(&self) {
+        self.network.swallow_ends();
+    }
+
     /// Makes the link slow, see [`Network::throttle`].
     ///
     /// # Panics
