@@ -159,8 +159,8 @@ impl Network {
         }
     }
 
-    /// Lets no more than `kbit` thousand bits per second pass in each direction; false, with a noted
-    /// skip, where the machine cannot.
+    /// Lets no more than `kbit` thousand bits per second pass in each direction; false, with a
+    /// noted skip, where the machine cannot.
     ///
     /// # Panics
     /// On loopback, which all pairs share.
