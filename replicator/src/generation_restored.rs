@@ -1,5 +1,5 @@
-//! Rule G8 in the verdict: a replica that was restored from an older copy is replaced whole and never
-//! copied from.
+//! Rule G8 in the verdict: a replica that was restored from an older copy is replaced whole and
+//! never copied from.
 
 use crate::generation::{Amount, Decision, End, Verdict, is_blank, matches, plain, sync};
 use crate::message::DataStatement;

@@ -24,6 +24,7 @@ mod generation_restored;
 mod generation_steps;
 mod handler;
 pub mod ids;
+mod io_error;
 mod log_line;
 pub mod message;
 pub mod mutation;

@@ -21,15 +21,18 @@ pub enum SyncLimit {
     Rate,
     /// It yields to the application.
     Application,
-    /// One of the two disks.
-    Disk,
+    /// The disk of the target.
+    TargetDisk,
     /// The link.
     #[default]
     Link,
+    /// The disk of the source.
+    SourceDisk,
 }
 
 impl SyncLimit {
-    const ALL: [Self; 4] = [Self::Rate, Self::Application, Self::Disk, Self::Link];
+    const ALL: [Self; 5] =
+        [Self::Rate, Self::Application, Self::TargetDisk, Self::Link, Self::SourceDisk];
 
     /// The word that status shows.
     #[must_use]
@@ -37,8 +40,9 @@ impl SyncLimit {
         match self {
             Self::Rate => "rate",
             Self::Application => "application",
-            Self::Disk => "disk",
+            Self::TargetDisk => "target-disk",
             Self::Link => "link",
+            Self::SourceDisk => "source-disk",
         }
     }
 
@@ -186,6 +190,6 @@ mod tests {
         for limit in SyncLimit::ALL {
             assert_eq!(SyncLimit::from_code(limit.code()), Some(limit));
         }
-        assert_eq!(SyncLimit::from_code(4), None);
+        assert_eq!(SyncLimit::from_code(5), None);
     }
 }

@@ -22,7 +22,8 @@ pub struct SyncProgress {
     pub eta: Option<Duration>,
     /// Time since it began, less pauses and interruptions.
     pub elapsed: Duration,
-    /// What holds it back now, in one word: `rate`, `application`, `disk`, `link`.
+    /// What holds it back now, in one word: `rate`, `application`, `target-disk`,
+    /// `source-disk`, `link`.
     pub limited_by: &'static str,
 }
 

@@ -6,8 +6,10 @@
 //! rounds look for more.
 
 use crate::bed::{CLIENT_MAX, MIB, SOON, options};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
-use testbed::failures::{Step, Victim, plan};
+use testbed::failures::{Kind, Step, Victim, plan};
 use testbed::ledger::Ledger;
 use testbed::program::{Output, Running};
 use testbed::seeded::Seeded;
@@ -51,6 +53,37 @@ struct Scene<'a> {
     /// None when its server has died.
     load: Option<Running>,
     random: Seeded,
+    /// What has happened in this round.
+    seen: BTreeSet<Kind>,
+}
+
+/// How many rounds ended well, and in how many of them each kind of failure happened.
+#[derive(Debug, Default)]
+struct Tally {
+    rounds: u64,
+    kinds: BTreeMap<Kind, u64>,
+}
+
+impl Tally {
+    fn add(&mut self, seen: &BTreeSet<Kind>) {
+        self.rounds += 1;
+        for kind in seen {
+            *self.kinds.entry(*kind).or_default() += 1;
+        }
+    }
+
+    /// Every round was run, and no kind was left out. A dead Primary is replaced only when its peer
+    /// has all data, so that kind may be rarer than it was dealt.
+    fn expect(&self, rounds: u64) {
+        println!("{} rounds, and in how many of them what happened: {:?}", self.rounds, self.kinds);
+        assert_eq!(self.rounds, rounds, "rounds are missing");
+        let dealt = Kind::dealt_at_least(rounds);
+        for kind in Kind::ALL {
+            let least = if kind == Kind::PrimaryReplaced { dealt.min(1) } else { dealt };
+            let seen = self.kinds.get(&kind).copied().unwrap_or(0);
+            assert!(seen >= least, "{kind:?} happened in {seen} rounds, expected {least}");
+        }
+    }
 }
 
 impl Scene<'_> {
@@ -112,11 +145,13 @@ impl Scene<'_> {
         // Else the dead node may go on as Primary where it does not see its successor.
         dead.forget_role();
         survivor.must(&["primary", "r0"]);
+        self.seen.insert(Kind::PrimaryReplaced);
         self.primary = 1 - self.primary;
         self.begin_to_write();
     }
 
     fn step(&mut self, step: Step) {
+        self.seen.extend(step.kind().filter(|kind| *kind != Kind::PrimaryReplaced));
         match step {
             Step::Kill(victim) => self.kill(victim),
             Step::KillBoth => {
@@ -165,35 +200,50 @@ fn expect_no_wrong_data(fio: &Output) {
     assert!(!said.contains("verify"), "fio read something else than it wrote: {said}");
 }
 
-/// One round on a pair in sync whose node `primary` is Primary. Gives who is afterwards.
-fn round(pair: &mut Pair, primary: usize, ledger: &mut Option<Ledger>, seed: u64) -> usize {
-    let mut random = Seeded::new(seed);
-    let steps = plan(&mut random, TIMEOUT_MS);
+/// One round on a pair in sync whose node `primary` is Primary. Gives who is afterwards, and what
+/// happened.
+fn round(
+    pair: &mut Pair,
+    primary: usize,
+    ledger: &mut Option<Ledger>,
+    seed: u64,
+) -> (usize, BTreeSet<Kind>) {
     let load = Some(fio::start(pair.node(primary), pair.scratch(), &FIO));
-    let ledger_now = ledger.take();
-    let mut scene = Scene { pair, primary, ledger: ledger_now, writer: None, load, random };
+    let mut scene = Scene {
+        pair,
+        primary,
+        ledger: ledger.take(),
+        writer: None,
+        load,
+        random: Seeded::new(!seed),
+        seen: BTreeSet::new(),
+    };
     scene.begin_to_write();
-    for &step in &steps {
+    for step in plan(seed, TIMEOUT_MS) {
         scene.step(step);
     }
     scene.settle();
     *ledger = scene.ledger;
-    scene.primary
+    (scene.primary, scene.seen)
 }
 
-fn lane(first: u64, rounds: u64, seed: u64) {
+/// Runs every second round; false when this machine has no link that can be cut.
+fn lane(first: u64, rounds: u64, seed: u64, tally: &Mutex<Tally>) -> bool {
     let mut short = options().disk_bytes(DISK_BYTES).separate();
     short.timeout_ms = TIMEOUT_MS;
-    let Some(mut pair) = crate::bed::synced(&short) else { return };
+    let Some(mut pair) = crate::bed::synced(&short) else { return false };
     let mut ledger = Some(Ledger::default().within(0..LEDGER_BLOCKS).flushing_every(40));
     let mut primary = 0;
     for number in (first..rounds).step_by(LANES as usize) {
         let seed = seed.wrapping_add(number);
         let begun = std::time::Instant::now();
-        println!("round {number}, seed {seed:#x}: {:?}", plan(&mut Seeded::new(seed), TIMEOUT_MS));
-        primary = round(&mut pair, primary, &mut ledger, seed);
+        println!("round {number}, seed {seed:#x}: {:?}", plan(seed, TIMEOUT_MS));
+        let (next, seen) = round(&mut pair, primary, &mut ledger, seed);
+        primary = next;
+        tally.lock().expect("a lane that failed ends the test").add(&seen);
         println!("round {number} took {:.1} s", begun.elapsed().as_secs_f64());
     }
+    true
 }
 
 #[test]
@@ -205,9 +255,17 @@ fn nothing_acknowledged_is_lost_in_rounds_of_random_failures() {
         text.parse().unwrap_or_else(|_| panic!("{ROUNDS_VARIABLE} is '{text}'; write a number"))
     });
     let seed = Seeded::announced().seed();
-    std::thread::scope(|scope| {
-        for first in 0..LANES.min(rounds) {
-            scope.spawn(move || lane(first, rounds, seed));
-        }
+    let tally = Mutex::default();
+    let counts = &tally;
+    let ran = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES.min(rounds))
+            .map(|first| scope.spawn(move || lane(first, rounds, seed, counts)))
+            .collect();
+        // Every lane is waited for: what it prints belongs to the test.
+        let ends: Vec<_> = lanes.into_iter().map(|lane| lane.join()).collect();
+        ends.into_iter().all(|end| end.expect("a lane failed, see above"))
     });
+    if ran {
+        tally.into_inner().expect("every lane ended well").expect(rounds);
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Number of codes that a state is looked for among; no state enum is larger.
 const STATE_CODES: std::ops::Range<u8> = 0..64;
 /// The words of `SyncProgress::limited_by`.
-const LIMITS: [&str; 4] = ["rate", "link", "disk", "application"];
+const LIMITS: [&str; 5] = ["rate", "link", "target-disk", "source-disk", "application"];
 
 /// [`Status`] as it travels.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -282,7 +282,7 @@ pub(crate) mod tests {
                 bytes_per_s: 100 << 20,
                 eta: Some(Duration::from_millis(5120)),
                 elapsed: Duration::from_millis(5001),
-                limited_by: "disk",
+                limited_by: "target-disk",
             }),
             incomplete_blocks: 0,
             clients: 2,

@@ -25,6 +25,12 @@ fn about_disk(status: &Status) -> Option<String> {
              lost for ever: 'blkrep primary --force {name}'"
         )),
         (DiskState::Inconsistent, ReplicationState::Established) => match status.peer_disk {
+            DiskState::UpToDate if failed_and_kept(status) => Some(format!(
+                "{} blocks could not be written or read on this node's disk, which is kept \
+                 (on-io-error = \"pass_on\"); mend it, then run 'blkrep detach {name}' and \
+                 'blkrep attach {name}': what it missed is copied from the peer",
+                status.out_of_sync_blocks
+            )),
             // Either it is about to be copied, or the status says how much cannot be.
             DiskState::UpToDate => None,
             DiskState::Inconsistent => Some(format!(
@@ -60,6 +66,11 @@ fn about_disk(status: &Status) -> Option<String> {
             _,
         ) => None,
     }
+}
+
+/// The disk missed something, and no resync is there to bring it.
+const fn failed_and_kept(status: &Status) -> bool {
+    status.out_of_sync_blocks > 0 && status.sync.is_none() && status.incomplete_blocks == 0
 }
 
 /// A refusal says itself what to do.
@@ -163,6 +174,18 @@ mod tests {
             assert_eq!(found.len(), 1, "{disk} {connection}: {found:?}");
             assert!(found[0].contains(command), "{disk} {connection}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_failed_and_is_kept_is_to_be_mended_and_attached_anew() {
+        use ConnectionState::Connected;
+        let mut kept = status(DiskState::Inconsistent, Connected, DiskState::UpToDate);
+        assert_eq!(advice(&kept), Vec::<String>::new(), "it is about to be copied");
+        kept.out_of_sync_blocks = 4;
+        assert!(advice(&kept)[0].starts_with("4 blocks could not be written"));
+        assert!(advice(&kept)[0].contains("'blkrep attach r0'"));
+        kept.incomplete_blocks = 4;
+        assert_eq!(advice(&kept), Vec::<String>::new(), "the peer's disk is to be mended");
     }
 
     #[test]

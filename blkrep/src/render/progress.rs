@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(
             bar(&sync),
             "[==========>.........]  50.0%  512.0 MiB of 1.0 GiB left  100.0 MiB/s  ETA 0:06  \
-             limited by disk"
+             limited by target-disk"
         );
     }
 
@@ -63,7 +63,7 @@ mod tests {
     fn what_was_equal_is_shown_where_there_is_some() {
         let mut sync = sample_status().sync.unwrap();
         sync.equal_blocks = 256;
-        assert!(bar(&sync).ends_with("limited by disk  1.0 MiB equal"));
+        assert!(bar(&sync).ends_with("limited by target-disk  1.0 MiB equal"));
     }
 
     #[test]

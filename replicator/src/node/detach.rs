@@ -178,6 +178,12 @@ impl Node {
             self.answer(command, Err(state(text)));
             return;
         }
+        if self.role == Role::Primary && self.far.hands_over() && self.peer.is_connected() {
+            let text =
+                format!("{peer} is just taking over the data of {me}; try again in a moment");
+            self.answer(command, Err(state(text)));
+            return;
+        }
         if self.role == Role::Primary && !self.far.is_taken_over() {
             let text = format!(
                 "{me} is Primary and its clients have seen errors, or data that this disk may lack; connect \

@@ -1,15 +1,16 @@
 //! What an I/O error of the own disk means (`on-io-error`, D3, D12), and what follows when the disk
 //! is given up.
 
-use super::Node;
 use super::flush::Waiter;
 use super::peer::Intent;
 use super::persist::Then;
 use super::promote::RoleChange;
 use super::replica::Replica;
+use super::{Node, Sync};
 use crate::block_set::BlockSet;
 use crate::event::{Handler, Level, Output, Refusal, RefusalClass};
 use crate::ids::LinkId;
+use crate::io_error::describe;
 use crate::message::Message;
 use crate::mutation::Mutation;
 use crate::settings::OnIoError;
@@ -41,7 +42,7 @@ impl Node {
         if self.replica.is_gone() {
             return;
         }
-        let reason = format!("a {what} failed with error {errno}");
+        let reason = format!("a {what} failed ({})", describe(errno));
         let old = self.replica.state();
         self.disk_changed(old, DiskState::Failed, &reason);
         self.notice(
@@ -166,14 +167,19 @@ impl Node {
         if self.replica.is_gone() {
             return;
         }
-        self.notice(
-            Level::Error,
-            format!(
-                "a {what} of the local disk failed with error {errno} at block {}; these data are not \
-                 UpToDate any more; replace the disk",
-                blocks.first
-            ),
-        );
+        // A disk that fails once fails often: the first time says all, and the status how much.
+        if self.replica.state() > DiskState::Inconsistent || !matches!(self.sync, Sync::Idle) {
+            self.notice(
+                Level::Error,
+                format!(
+                    "a {what} of the local disk failed at block {} ({}); these data are not UpToDate any \
+                     more; mend the disk, then run 'blkrep detach' and 'blkrep attach' to copy what it \
+                     missed",
+                    blocks.first,
+                    describe(errno)
+                ),
+            );
+        }
         self.peer_may_have_lost();
         self.mark_out_of_sync(blocks);
         if self.peer.has_disk() && !self.breaks(Mutation::NoNotice) {

@@ -35,6 +35,11 @@ impl FarData {
         self.taken_over
     }
 
+    /// The peer was asked, and has not confirmed.
+    pub(super) const fn hands_over(&self) -> bool {
+        self.asked.is_some() && !self.taken_over
+    }
+
     /// As the data statement says it: the generations on which this Primary's I/O may go on.
     pub(super) fn accepted(&self) -> [u64; 2] {
         [self.exposed.unwrap_or(0), self.asked.unwrap_or(0)]

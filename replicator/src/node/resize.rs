@@ -269,6 +269,13 @@ impl Node {
                 "the disk of {smaller} has room for {room} bytes; enlarge it first, or ask for less"
             )));
         }
+        if size == agreed && wanted.is_none() && mine != peers {
+            // The operator enlarged one disk and expects a larger device.
+            return Err(state(format!(
+                "the device has {agreed} bytes, and the disk of {smaller} has room for no more; enlarge that \
+                 one as well, and run 'blkrep resize' again"
+            )));
+        }
         Ok(Some(size).filter(|size| *size != agreed))
     }
 

@@ -8,6 +8,7 @@ use crate::digest::{Digest, Digested};
 use crate::event::{IoOutcome, Lane, Level, Output, Payload};
 use crate::generation::End;
 use crate::ids::{BufferId, LinkId};
+use crate::io_error::describe;
 use crate::message::{Message, SourceLoad};
 use crate::mutation::Mutation;
 use crate::overlap::Claim;
@@ -56,8 +57,11 @@ impl Source {
     /// What holds the resync back now, both ends taken together.
     pub(super) fn limited_by(&self) -> SyncLimit {
         match self.target_limit {
-            SyncLimit::Rate | SyncLimit::Application | SyncLimit::Disk => self.target_limit,
-            SyncLimit::Link if self.disk_is_slow() => SyncLimit::Disk,
+            SyncLimit::Rate
+            | SyncLimit::Application
+            | SyncLimit::TargetDisk
+            | SyncLimit::SourceDisk => self.target_limit,
+            SyncLimit::Link if self.disk_is_slow() => SyncLimit::SourceDisk,
             SyncLimit::Link => SyncLimit::Link,
         }
     }
@@ -278,9 +282,10 @@ impl Node {
                 self.notice(
                     Level::Error,
                     format!(
-                        "resync cannot read {} bytes at {}: error {errno}",
+                        "resync cannot read {} bytes at {}: {}",
                         range.bytes(),
-                        range.start()
+                        range.start(),
+                        describe(errno)
                     ),
                 );
                 self.send(Message::SyncUnreadable { number });

@@ -61,7 +61,8 @@ impl Target {
         let on_disk = self.wanted.values().filter(|wanted| wanted.on_disk).count();
         match self.pace.held_by(now) {
             Some(limit) => limit,
-            None if on_disk * 2 > self.wanted.len() || self.source_load.disk => SyncLimit::Disk,
+            None if on_disk * 2 > self.wanted.len() => SyncLimit::TargetDisk,
+            None if self.source_load.disk => SyncLimit::SourceDisk,
             None => SyncLimit::Link,
         }
     }

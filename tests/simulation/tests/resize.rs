@@ -137,8 +137,8 @@ fn f21_a_disk_that_grew_while_its_node_was_down_is_attached_where_it_ended() {
         assert!(world.bring_up_and_wait(1), "{:?}", world.violation());
         assert!(world.gets_in_sync(), "{:?}", world.violation());
         assert_eq!((world.size_bytes(1), world.sector(1, SECTORS.start)), (before, stamp));
-        // The other disk has not grown: there is nothing to do.
-        assert_eq!(ask_resize(&mut world, false), Some(Answer::Done));
+        // The other disk has not grown: nothing can be done, and whoever enlarged this one is told.
+        assert!(refusal(ask_resize(&mut world, false)).contains("has room for no more"));
         assert_eq!(world.size_bytes(0), before);
         world.grow_disk(0);
         assert_eq!(ask_resize(&mut world, false), Some(Answer::Done));

@@ -141,12 +141,23 @@ impl LoggedDisk {
     /// When a server does not start.
     #[must_use]
     pub fn new(directory: &Path, bytes: u64) -> Option<Self> {
+        Self::with_delays(directory, bytes, &[])
+    }
+
+    /// The same; each request takes some time more, as told in the words of nbdkit's delay filter,
+    /// like `wdelay=20ms`.
+    ///
+    /// # Panics
+    /// When a server does not start.
+    #[must_use]
+    pub fn with_delays(directory: &Path, bytes: u64, delays: &[&str]) -> Option<Self> {
         fs::create_dir_all(directory).expect("the scratch directory is writable");
         let (socket, log) = (directory.join("socket"), directory.join(LOG_FILE));
         let image = crate::pair::sparse_file(&directory.join("image"), bytes);
         let mut command = tied("nbdkit");
-        command.args(["-f", "-U"]).arg(&socket).args(["--filter=log", "--filter=error"]);
-        command.arg("file").arg(&image).arg(format!("logfile={}", log.display()));
+        command.args(["-f", "-U"]).arg(&socket);
+        command.args(["--filter=log", "--filter=error", "--filter=delay"]);
+        command.arg("file").arg(&image).arg(format!("logfile={}", log.display())).args(delays);
         let failing = directory.join("failing");
         command.args(["error=EIO", "error-rate=100%"]);
         command.arg(format!("error-file={}", failing.display()));

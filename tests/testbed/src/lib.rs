@@ -17,12 +17,14 @@
 //! | what speaks to the peer port in a node's place | `fake_peer` |
 //! | metadata edited by hand | `metadata_edit` |
 //! | disks that note what reaches them, devices over an export | `block_device` |
+//! | a disk that is full, or stands still | `file_system` |
 //! | programs, waiting, comparing, skipping | `program`, `wait`, `compare`, `skips` |
 
 pub mod block_device;
 pub mod compare;
 pub mod failures;
 pub mod fake_peer;
+pub mod file_system;
 pub mod fio;
 pub mod ledger;
 pub mod metadata_edit;

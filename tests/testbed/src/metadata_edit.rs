@@ -5,6 +5,7 @@
 use crate::pair::Pair;
 use metadata::units::PAGE_BYTES;
 use metadata::{Layout, LogGeometry, Page, Placement, Superblock, activity_log};
+use rustix::fs::{SeekFrom, seek};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ impl MetadataEdit {
             .write(true)
             .open(disk)
             .unwrap_or_else(|error| panic!("cannot open {}: {error}", disk.display()));
-        let bytes = file.metadata().expect("an open file has a size").len();
+        // A device says 0 where a file says its length.
+        let bytes = seek(&file, SeekFrom::End(0)).expect("an open disk has a size");
         let copies = Layout::superblock_offsets(Placement::Internal, bytes)
             .map(|offset| read_page(&file, offset));
         let superblock = metadata::superblock::choose(&copies[0], &copies[1])

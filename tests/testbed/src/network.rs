@@ -139,6 +139,15 @@ impl Network {
         }
     }
 
+    /// Lets a process die without a word: nothing that ends a connection arrives any more, and all
+    /// else does, until the link is healed.
+    ///
+    /// # Panics
+    /// On loopback, and when `nft` fails.
+    pub fn swallow_ends(&self) {
+        (0..2).for_each(|node| self.refuse_input(node, "tcp flags & (fin | rst) != 0x0 drop"));
+    }
+
     /// Mends the link, however it was cut.
     ///
     /// # Panics
@@ -148,6 +157,30 @@ impl Network {
             // Adding a table that is there changes nothing, so deleting cannot fail.
             self.nft(node, &format!("add table inet {TABLE}; delete table inet {TABLE}"));
         }
+    }
+
+    /// Lets no more than `kbit` thousand bits per second pass in each direction; false, with a
+    /// noted skip, where the machine cannot.
+    ///
+    /// # Panics
+    /// On loopback, which all pairs share.
+    #[must_use]
+    pub fn throttle(&self, kbit: u32) -> bool {
+        assert!(matches!(self, Self::Separate(_)), "a loopback link cannot be throttled");
+        if find_tool("tc").is_none() {
+            skip("needs 'tc' for a slow link");
+            return false;
+        }
+        let rate = format!("{kbit}kbit");
+        (0..2).all(|node| {
+            let mut command = self.command(node, "tc");
+            command.args(["qdisc", "add", "dev", "wire", "root", "tbf", "rate", &rate]);
+            let slowed = succeed(command.args(["burst", "64kb", "latency", "100ms"]));
+            if let Err(reason) = &slowed {
+                skip(&format!("the link cannot be made slow: {reason}"));
+            }
+            slowed.is_ok()
+        })
     }
 
     fn refuse_input(&self, node: usize, verdict: &str) {

@@ -1,7 +1,7 @@
 //! One node of a pair: its files, its daemon, and the command line as its operator uses it.
 
 use crate::network::Network;
-use crate::program::{Output, Server, run};
+use crate::program::{Output, Running, Server, run};
 use crate::state::State;
 use crate::wait::wait_until;
 use rustix::net::sockopt::socket_peercred;
@@ -131,6 +131,15 @@ impl Node {
     /// When it does not end within 70 s.
     pub fn run(&self, arguments: &[&str]) -> Output {
         run(&mut self.blkrep(arguments), COMMAND_MAX)
+    }
+
+    /// Starts `blkrep ARGUMENTS` on this node, to run beside the test.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn begin(&self, arguments: &[&str]) -> Running {
+        Running::start(&mut self.blkrep(arguments))
     }
 
     /// Runs `blkrep ARGUMENTS` on this node, which must succeed.
@@ -360,6 +369,21 @@ impl Node {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
+    /// Copies the log of a failed test to where it outlives the scratch directory, and says where.
+    fn keep_log(&self) {
+        let pair = self.directory.parent().and_then(Path::file_name).unwrap_or_default();
+        let kept = std::env::temp_dir().join("blkrep-failed").join(format!(
+            "{}-{}.log",
+            pair.display(),
+            self.name
+        ));
+        let directory = kept.parent().expect("invariant: it was joined");
+        match fs::create_dir_all(directory).and_then(|()| fs::copy(self.log_file(), &kept)) {
+            Ok(_) => eprintln!("---- all of it is in {}", kept.display()),
+            Err(error) => eprintln!("---- it cannot be kept: {error}"),
+        }
+    }
+
     fn log_file(&self) -> PathBuf {
         self.directory.join("run").join(format!("{RESOURCE}.log"))
     }
@@ -369,6 +393,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("---- the last lines of the log of {}:\n{}", self.name, self.log_tail());
+            self.keep_log();
         }
         self.kill9();
     }

@@ -231,6 +231,23 @@ impl Pair {
         self.network.cut(cut);
     }
 
+    /// Lets a process die without a word, see [`Network::swallow_ends`].
+    ///
+    /// # Panics
+    /// On loopback.
+    pub fn swallow_ends(&self) {
+        self.network.swallow_ends();
+    }
+
+    /// Makes the link slow, see [`Network::throttle`].
+    ///
+    /// # Panics
+    /// On loopback.
+    #[must_use]
+    pub fn throttle_link(&self, kbit: u32) -> bool {
+        self.network.throttle(kbit)
+    }
+
     /// Mends the link.
     ///
     /// # Panics
