@@ -52,7 +52,8 @@ impl World {
 
     /// The export is open, or open with another size.
     pub(crate) fn export_has(&mut self, host: usize, size_bytes: u64) -> Result<(), String> {
-        let agreed = self.agreed_bytes(host);
+        // A Primary without good data of its own serves the peer's.
+        let agreed = self.agreed_bytes(self.server_of(host));
         if agreed != Some(size_bytes) {
             return Err(format!("the export has {size_bytes} bytes, but {agreed:?} are durable"));
         }

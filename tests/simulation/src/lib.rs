@@ -5,8 +5,7 @@
 //! | to read about | open |
 //! |---|---|
 //! | the clock and the queue of happenings | `world`, `run` |
-//! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile`
-//! |
+//! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `damage`, `operator` |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
 //! | schedules by hand | `schedule`, `scenarios`, `schedule_table` |
 //! | rules broken on purpose | `scenarios`, `verdicts` |
@@ -20,6 +19,7 @@ mod client;
 mod copies;
 mod cover;
 mod coverage;
+mod damage;
 mod disk;
 mod disk_faults;
 mod disk_scenarios;

@@ -33,6 +33,8 @@ pub(crate) enum Act {
     ResetStreams,
     /// The stream breaks when a certain message is sent.
     LoseMessage,
+    /// Bits of a frame flip on the wire.
+    DamageFrame,
     /// The disk answers no writes for a while.
     StickDisk,
     ResolveSplitBrain,
@@ -58,7 +60,7 @@ pub(crate) enum Act {
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 33] = [
+pub(crate) const ACTS: [Act; 34] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -76,6 +78,7 @@ pub(crate) const ACTS: [Act; 33] = [
     Act::MendCable,
     Act::ResetStreams,
     Act::LoseMessage,
+    Act::DamageFrame,
     Act::StickDisk,
     Act::ResolveSplitBrain,
     Act::PauseSync,
@@ -197,6 +200,7 @@ impl World {
                 let kind = LOSABLE[self.random.below(LOSABLE.len() as u64) as usize];
                 self.lose = Some(kind);
             }
+            Act::DamageFrame => self.damage_soon(),
             Act::StickDisk => {
                 self.hosts[host].writes_stuck ^= true;
             }

@@ -98,6 +98,7 @@ impl World {
     pub fn settle(&mut self) {
         self.calm = true;
         self.lose = None;
+        self.damage_in = None;
         self.mend_cable();
         let deadline_us = self.now_us + SETTLE_US_MAX;
         let mut looks = 0;

@@ -73,6 +73,8 @@ pub struct World {
     pub(crate) lose: Option<Kind>,
     /// The payload of the next message of this kind is damaged on the way.
     pub(crate) damage: Option<Kind>,
+    /// After so many frames one is damaged.
+    pub(crate) damage_in: Option<u64>,
     /// What the fence-peer handler of each host returns; none: it tells the truth.
     pub(crate) fence_exits: [Option<Option<i32>>; 2],
     /// How long handlers take; none: it is drawn.
@@ -125,6 +127,7 @@ impl World {
             answers: BTreeMap::new(),
             lose: None,
             damage: None,
+            damage_in: None,
             fence_exits: [None; 2],
             handler_us: None,
             calm: false,
