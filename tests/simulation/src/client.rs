@@ -8,7 +8,7 @@ use crate::world::{Happening, World};
 use metadata::generations::same_generation;
 use replicator::event::{ClientError, ClientOp, Input, Payload};
 use replicator::ids::{BufferId, CommandId, RequestId};
-use replicator::settings::ZERO_PIECE_BYTES_MAX;
+use replicator::settings::{OnNoData, ZERO_PIECE_BYTES_MAX};
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -313,6 +313,10 @@ impl World {
         });
         if error == ClientError::Io && sound && good {
             self.fail(format!("{id:?} on node {host} failed although its data are good"));
+        }
+        let waits = self.profile.on_no_data == OnNoData::SuspendIo && !self.hosts[host].waived;
+        if error == ClientError::Io && sound && waits {
+            self.fail(format!("{id:?} on node {host} failed although it shall wait for data"));
         }
     }
 

@@ -61,6 +61,12 @@ pub(crate) struct Host {
     pub(crate) resume_mark: bool,
     /// It has said that clients' I/O is frozen.
     pub(crate) frozen: bool,
+    /// An operator has said since the process began that clients' I/O shall go on.
+    pub(crate) waived: bool,
+    /// The connection as the engine's events have told it so far: its status is ahead of them.
+    pub(crate) connection: ConnectionState,
+    /// The peer's disk, in the same way.
+    pub(crate) peer_disk: DiskState,
     /// Counts the changes of the connection's state.
     pub(crate) connection_changes: u64,
     /// When that was last.
@@ -100,6 +106,9 @@ impl Host {
             backlog: VecDeque::new(),
             resume_mark: false,
             frozen: false,
+            connection: ConnectionState::StandAlone,
+            peer_disk: DiskState::DUnknown,
+            waived: false,
             connection_changes: 0,
             connection_changed_us: 0,
             peer_said: (ConnectionState::Unconnected, DiskState::DUnknown),

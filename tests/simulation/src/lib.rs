@@ -36,6 +36,7 @@ mod log_scenarios;
 mod metadata_disk;
 mod network;
 mod operator;
+mod policies;
 mod profile;
 mod random;
 mod range_scenarios;

@@ -85,7 +85,7 @@ impl World {
             return Ok(());
         }
         self.trace(|| format!("node {host} {link:?} sends {message:?}"));
-        self.note_refusal(message);
+        self.note(host, message);
         if let Message::SyncGrant { .. } = message {
             self.judge_grant(1 - host)?;
         }
@@ -123,8 +123,9 @@ impl World {
         if waits { self.ledger.granted(target, this.data.current()) } else { Ok(()) }
     }
 
-    fn note_refusal(&mut self, message: &Message) {
-        if let Message::Data(_) = message {
+    fn note(&mut self, host: usize, message: &Message) {
+        if let Message::Data(statement) = message {
+            self.said[host] = Some(*statement);
             self.coverage.count("data statement");
         }
         if let Message::Refuse(why) = message {
@@ -132,6 +133,8 @@ impl World {
                 self.coverage.count("crossing dials");
             } else if why.code == RefusalCode::Busy {
                 self.coverage.count("busy refusal");
+            } else if why.code == RefusalCode::Parameters {
+                self.coverage.count("policies that differ refused");
             }
         }
         if let Message::PromoteAnswer { refusal: Some(_) } = message {

@@ -237,6 +237,7 @@ impl World {
         if command == (Command::NewCurrentUuid { clear_bitmap: true }) {
             self.metadata_false = true;
         }
+        self.hosts[host].waived |= command == Command::ResumeIo;
         self.feed(host, Input::Command { id, command });
         Some(id)
     }
@@ -318,6 +319,9 @@ impl World {
         let this = &mut self.hosts[host];
         this.node = None;
         this.frozen = false;
+        this.connection = ConnectionState::StandAlone;
+        this.peer_disk = DiskState::DUnknown;
+        this.waived = false;
         this.stopped = false;
         this.backlog.clear();
         this.status = None;

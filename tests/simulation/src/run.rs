@@ -128,6 +128,7 @@ impl World {
     }
 
     fn mend_nodes(&mut self, looks: u32) {
+        self.mend_configuration();
         for host in [0, 1] {
             self.hosts[host].writes_stuck = false;
             self.stop_process(host, false);

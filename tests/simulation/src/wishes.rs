@@ -102,9 +102,8 @@ impl World {
         self.trace(|| format!("node {host} says {event:?}"));
         match event {
             Event::Notice { text, .. } => {
-                if text.contains("solved. Sync from peer node") {
-                    // This node's changes are given up, by policy or by the operator's word.
-                    self.ledger.discard(host);
+                if text.contains("solved. Sync from") || text.contains("gives up its role") {
+                    self.split_brain_was_solved(host, text);
                 }
                 return self.coverage.hear(text);
             }

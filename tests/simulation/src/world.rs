@@ -13,6 +13,7 @@ use crate::profile::Profile;
 use crate::random::Random;
 use replicator::event::{Answer, Handler, Input};
 use replicator::ids::{HandlerId, Moment};
+use replicator::message::DataStatement;
 use replicator::mutation::Mutation;
 use replicator::node::Node;
 use replicator::wire::Kind;
@@ -73,6 +74,8 @@ pub struct World {
     pub(crate) lose: Option<Kind>,
     /// The payload of the next message of this kind is damaged on the way.
     pub(crate) damage: Option<Kind>,
+    /// What each node has said last of its data.
+    pub(crate) said: [Option<DataStatement>; 2],
     /// After so many frames one is damaged.
     pub(crate) damage_in: Option<u64>,
     /// What the fence-peer handler of each host returns; none: it tells the truth.
@@ -127,6 +130,7 @@ impl World {
             answers: BTreeMap::new(),
             lose: None,
             damage: None,
+            said: [None; 2],
             damage_in: None,
             fence_exits: [None; 2],
             handler_us: None,
