@@ -104,3 +104,17 @@ fn a_held_answer_waits_for_the_hand_over_when_the_own_disk_is_gone_meanwhile() {
     assert!(world.wait_for_client(0));
     assert_eq!((world.client_errors(), world.violation()), (0, None));
 }
+
+#[test]
+fn a_held_read_is_good_although_both_disks_are_gone_meanwhile() {
+    let mut world = World::calm_pair(8);
+    world.begin_read(0, 16..24);
+    world.ask(0, Command::SuspendIo);
+    world.run_for(10_000);
+    assert_eq!(world.client_waits_for(0), 1, "not held");
+    assert!(world.cut_and_wait());
+    world.ask(0, Command::Detach { force: true });
+    world.ask(0, Command::ResumeIo);
+    assert!(world.wait_for_client(0));
+    assert_eq!((world.client_errors(), world.violation()), (0, None));
+}
