@@ -27,6 +27,7 @@ enum Wish {
 struct Open {
     sectors: Range<usize>,
     wish: Wish,
+    asked_us: u64,
     /// Of the peer's host when it was issued.
     peer_power_cuts: u64,
     /// Of the own node when it was issued.
@@ -118,6 +119,7 @@ impl World {
         let open = Open {
             sectors,
             wish,
+            asked_us: self.now_us,
             peer_power_cuts: self.hosts[1 - host].power_cuts,
             connection_changes: self.hosts[host].connection_changes,
         };
@@ -192,7 +194,7 @@ impl World {
         }
         match result {
             Ok(()) => self.client_was_answered(host, id, &open),
-            Err(error) => self.client_was_refused(host, id, error),
+            Err(error) => self.client_was_refused(host, id, &open, error),
         }
         self.client_leaves_when_done(host);
     }
@@ -305,7 +307,7 @@ impl World {
     }
 
     /// An error is right only where there are no good data.
-    fn client_was_refused(&mut self, host: usize, id: RequestId, error: ClientError) {
+    fn client_was_refused(&mut self, host: usize, id: RequestId, open: &Open, error: ClientError) {
         self.coverage.count("client error");
         let sound = self.hosts.iter().all(|host| host.broken == Broken::default());
         let good = self.status(host).is_some_and(|status| {
@@ -314,7 +316,11 @@ impl World {
         if error == ClientError::Io && sound && good {
             self.fail(format!("{id:?} on node {host} failed although its data are good"));
         }
-        let waits = self.profile.on_no_data == OnNoData::SuspendIo && !self.hosts[host].waived;
+        // What was done when the data went away, and not answered, is not promised any more.
+        let is_new =
+            matches!(open.wish, Wish::Read { .. }) || open.asked_us > self.hosts[host].no_data_us;
+        let suspends = self.profile.on_no_data == OnNoData::SuspendIo;
+        let waits = suspends && is_new && !self.hosts[host].waived;
         if error == ClientError::Io && sound && waits {
             self.fail(format!("{id:?} on node {host} failed although it shall wait for data"));
         }

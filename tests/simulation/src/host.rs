@@ -61,6 +61,8 @@ pub(crate) struct Host {
     pub(crate) resume_mark: bool,
     /// It has said that clients' I/O is frozen.
     pub(crate) frozen: bool,
+    /// When it has found last that no good data are within reach.
+    pub(crate) no_data_us: u64,
     /// An operator has said since the process began that clients' I/O shall go on.
     pub(crate) waived: bool,
     /// The connection as the engine's events have told it so far: its status is ahead of them.
@@ -108,6 +110,7 @@ impl Host {
             frozen: false,
             connection: ConnectionState::StandAlone,
             peer_disk: DiskState::DUnknown,
+            no_data_us: 0,
             waived: false,
             connection_changes: 0,
             connection_changed_us: 0,

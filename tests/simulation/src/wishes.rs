@@ -114,7 +114,10 @@ impl World {
             }
             Event::PeerDisk { new, .. } => self.hosts[host].peer_said.1 = *new,
             Event::Role { .. } | Event::Disk { .. } | Event::Replication { .. } => {}
-            Event::Suspension { new, .. } => {
+            Event::Suspension { old, new, .. } => {
+                if new.no_data && !old.no_data {
+                    self.hosts[host].no_data_us = self.now_us;
+                }
                 self.hosts[host].frozen = new.any();
                 self.coverage.count("clients' I/O frozen or thawed");
             }
