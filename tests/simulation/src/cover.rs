@@ -66,7 +66,7 @@ fn are_related(one: &Generations, other: &Generations) -> bool {
 impl World {
     /// Data have landed on a disk, or have become durable there.
     pub(crate) fn check_cover(&mut self, sectors: Range<usize>) {
-        if self.metadata_false {
+        if self.metadata_false || self.hosts.iter().any(|host| host.restored) {
             return;
         }
         for host in &mut self.hosts {

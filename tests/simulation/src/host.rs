@@ -8,7 +8,7 @@ use crate::geometry::Geometry;
 use crate::metadata_disk::MetadataDisk;
 use replicator::event::{Handler, Input};
 use replicator::node::Node;
-use replicator::state::{ConnectionState, DiskState};
+use replicator::state::{ConnectionState, DiskState, ReplicationState};
 use replicator::status::Status;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -52,6 +52,10 @@ pub(crate) struct Host {
     pub(crate) broken: Broken,
     /// An older state of the disk that may come back (G8).
     pub(crate) copy: Option<crate::copies::Copy>,
+    /// Its disk was put back to an older copy since both were in sync.
+    pub(crate) restored: bool,
+    /// It was the target of a full sync, or was thrown away, since then.
+    pub(crate) replaced: bool,
     /// Counts the power cuts.
     pub(crate) power_cuts: u64,
     /// Stopped (SIGSTOP): what happens to it waits, in order.
@@ -65,10 +69,8 @@ pub(crate) struct Host {
     pub(crate) no_data_us: u64,
     /// An operator has said since the process began that clients' I/O shall go on.
     pub(crate) waived: bool,
-    /// The connection as the engine's events have told it so far: its status is ahead of them.
-    pub(crate) connection: ConnectionState,
-    /// The peer's disk, in the same way.
-    pub(crate) peer_disk: DiskState,
+    /// The replication as the engine's events have told it so far: its status is ahead of them.
+    pub(crate) replication: ReplicationState,
     /// Counts the changes of the connection's state.
     pub(crate) connection_changes: u64,
     /// When that was last.
@@ -101,6 +103,8 @@ impl Host {
             unreadable: BTreeSet::new(),
             handler_exit: Some(0),
             copy: None,
+            restored: false,
+            replaced: false,
             handlers_run: Vec::new(),
             broken: Broken::default(),
             power_cuts: 0,
@@ -108,8 +112,7 @@ impl Host {
             backlog: VecDeque::new(),
             resume_mark: false,
             frozen: false,
-            connection: ConnectionState::StandAlone,
-            peer_disk: DiskState::DUnknown,
+            replication: ReplicationState::Off,
             no_data_us: 0,
             waived: false,
             connection_changes: 0,

@@ -384,6 +384,17 @@ impl Ledger {
         self.grant = None;
     }
 
+    /// The copy of `host` is an older one again: it promises nothing, and what it holds may have
+    /// been forgotten here.
+    pub(crate) fn put_back(&mut self, host: usize, content: &[u64]) {
+        self.discard(host);
+        for (entries, stamp) in self.entries.iter_mut().zip(content) {
+            if entries.iter().all(|entry| entry.stamp != *stamp) {
+                entries.insert(0, Entry { stamp: *stamp, issued: 0, ended: Some(0) });
+            }
+        }
+    }
+
     /// The operator gives the changes of `host` up; they are there until the peer overwrites them.
     pub(crate) fn give_up(&mut self, host: usize) {
         let copy = &mut self.copies[host];

@@ -116,10 +116,10 @@ impl World {
     /// The end of a resync is granted: its target must hold everything, if it still runs.
     fn judge_grant(&mut self, target: usize) -> Result<(), String> {
         let this = &self.hosts[target];
-        let waits = this
-            .status
-            .as_ref()
-            .is_some_and(|status| status.replication == ReplicationState::SyncTarget);
+        let waits = matches!(
+            this.replication,
+            ReplicationState::SyncTarget | ReplicationState::PausedSyncT
+        );
         if waits { self.ledger.granted(target, this.data.current()) } else { Ok(()) }
     }
 

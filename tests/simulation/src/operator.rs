@@ -4,7 +4,7 @@
 use crate::world::{Happening, World};
 use replicator::event::{Answer, Command, Input};
 use replicator::ids::CommandId;
-use replicator::state::{ConnectionState, DiskState, Role};
+use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use replicator::wire::Kind;
 
 /// One kind of act. What it is done to is drawn when it is done.
@@ -35,6 +35,8 @@ pub(crate) enum Act {
     LoseMessage,
     /// Bits of a frame flip on the wire.
     DamageFrame,
+    /// The disk is copied, or put back to an older copy.
+    RestoreDisk,
     /// The disk answers no writes for a while.
     StickDisk,
     ResolveSplitBrain,
@@ -60,7 +62,7 @@ pub(crate) enum Act {
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 34] = [
+pub(crate) const ACTS: [Act; 35] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -79,6 +81,7 @@ pub(crate) const ACTS: [Act; 34] = [
     Act::ResetStreams,
     Act::LoseMessage,
     Act::DamageFrame,
+    Act::RestoreDisk,
     Act::StickDisk,
     Act::ResolveSplitBrain,
     Act::PauseSync,
@@ -201,6 +204,7 @@ impl World {
                 self.lose = Some(kind);
             }
             Act::DamageFrame => self.damage_soon(),
+            Act::RestoreDisk => self.copy_or_restore(host),
             Act::StickDisk => {
                 self.hosts[host].writes_stuck ^= true;
             }
@@ -319,8 +323,7 @@ impl World {
         let this = &mut self.hosts[host];
         this.node = None;
         this.frozen = false;
-        this.connection = ConnectionState::StandAlone;
-        this.peer_disk = DiskState::DUnknown;
+        this.replication = ReplicationState::Off;
         this.waived = false;
         this.stopped = false;
         this.backlog.clear();
@@ -403,6 +406,8 @@ impl World {
         self.ledger.discard(victim);
         self.hosts[victim].writes_stuck = false;
         self.hosts[victim].must_create = true;
+        self.restored_no_more();
+        self.hosts[victim].copy = None;
         self.bring_up(victim);
     }
 }

@@ -105,6 +105,9 @@ impl World {
                 if text.contains("solved. Sync from") || text.contains("gives up its role") {
                     self.split_brain_was_solved(host, text);
                 }
+                if text.contains("handshake: Sync { end: Target, amount: Full }") {
+                    self.hosts[host].replaced = true;
+                }
                 return self.coverage.hear(text);
             }
             Event::Connection { new, .. } => {
@@ -113,7 +116,8 @@ impl World {
                 self.hosts[host].peer_said.0 = *new;
             }
             Event::PeerDisk { new, .. } => self.hosts[host].peer_said.1 = *new,
-            Event::Role { .. } | Event::Disk { .. } | Event::Replication { .. } => {}
+            Event::Replication { new, .. } => self.hosts[host].replication = *new,
+            Event::Role { .. } | Event::Disk { .. } => {}
             Event::Suspension { old, new, .. } => {
                 if new.no_data && !old.no_data {
                     self.hosts[host].no_data_us = self.now_us;
