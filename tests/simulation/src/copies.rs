@@ -34,7 +34,7 @@ impl World {
         this.data.put_back(copy.data);
         this.metadata = copy.metadata;
         this.power_cuts += 1;
-        this.restored = true;
+        (this.restored, this.replaced) = (true, false);
         self.coverage.count("older copy restored");
         self.trace(|| format!("an older copy is put back on node {host}"));
     }
@@ -80,9 +80,9 @@ impl World {
     }
 
     /// Somebody has decided whose data count: everything is copied, from whichever side.
-    pub(crate) fn restored_no_more(&mut self) {
+    pub(crate) fn all_is_replaced(&mut self) {
         for host in &mut self.hosts {
-            host.restored = false;
+            host.replaced = true;
         }
     }
 

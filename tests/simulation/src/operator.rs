@@ -406,7 +406,7 @@ impl World {
         self.ledger.discard(victim);
         self.hosts[victim].writes_stuck = false;
         self.hosts[victim].must_create = true;
-        self.restored_no_more();
+        self.all_is_replaced();
         self.hosts[victim].copy = None;
         self.bring_up(victim);
     }

@@ -106,7 +106,7 @@ impl World {
             self.fail(format!("node {victim} gives its changes up by a policy, but {why}"));
         }
         if text.contains("solved") {
-            self.restored_no_more();
+            self.all_is_replaced();
         }
         if victim == host && text.contains("solved") {
             self.ledger.discard(host);
