@@ -115,8 +115,8 @@ impl World {
     }
 
     /// The run directory of `host` is emptied: a Primary that was killed does not resume its role.
-    pub const fn forget_resume_mark(&mut self, host: usize) {
-        self.hosts[host].resume_mark = false;
+    pub fn forget_resume_mark(&mut self, host: usize) {
+        self.resume_mark_is(host, false);
     }
 
     /// The superblock of `host` as it counts on its disk.

@@ -71,6 +71,9 @@ impl World {
         }
         for host in &mut self.hosts {
             host.metadata.read_cover();
+            if std::mem::take(&mut host.metadata.left) > 0 {
+                self.coverage.count("extent left the log");
+            }
         }
         let [Some(first), Some(second)] = self.hosts.each_ref().map(|host| host.metadata.cover())
         else {

@@ -6,6 +6,8 @@ use crate::disk::{DataDisk, Work};
 use crate::disk_faults::Broken;
 use crate::geometry::Geometry;
 use crate::metadata_disk::MetadataDisk;
+use crate::rotations::Rotations;
+use crate::sightings::Sightings;
 use replicator::event::{Handler, Input};
 use replicator::node::Node;
 use replicator::state::{ConnectionState, DiskState, ReplicationState};
@@ -30,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) export_sectors: Option<usize>,
     /// When the engine's timer is due, as far as it is planned.
     pub(crate) timer_at_us: Option<u64>,
+    /// A start waits until the I/O of the process before it has ended.
+    pub(crate) waits_for_lock: bool,
     /// A start of the daemon is planned.
     pub(crate) starting: bool,
     /// Fresh metadata are written before the next start.
@@ -56,6 +60,10 @@ pub(crate) struct Host {
     pub(crate) restored: bool,
     /// It was the target of a full sync, or was thrown away, since then.
     pub(crate) replaced: bool,
+    /// What is under way from it.
+    pub(crate) sightings: Sightings,
+    /// What is remembered of its generations.
+    pub(crate) rotations: Rotations,
     /// Counts the power cuts.
     pub(crate) power_cuts: u64,
     /// Stopped (SIGSTOP): what happens to it waits, in order.
@@ -67,6 +75,8 @@ pub(crate) struct Host {
     pub(crate) frozen: bool,
     /// When it has found last that no good data are within reach.
     pub(crate) no_data_us: u64,
+    /// When it was seen last without good data within reach.
+    pub(crate) lacked_us: u64,
     /// An operator has said since the process began that clients' I/O shall go on.
     pub(crate) waived: bool,
     /// The replication as the engine's events have told it so far: its status is ahead of them.
@@ -94,6 +104,7 @@ impl Host {
             client: Client::default(),
             export_sectors: None,
             timer_at_us: None,
+            waits_for_lock: false,
             starting: false,
             must_create: false,
             metadata_extra_us: 0,
@@ -103,6 +114,8 @@ impl Host {
             unreadable: BTreeSet::new(),
             handler_exit: Some(0),
             copy: None,
+            sightings: Sightings::default(),
+            rotations: Rotations::default(),
             restored: false,
             replaced: false,
             handlers_run: Vec::new(),
@@ -114,6 +127,7 @@ impl Host {
             frozen: false,
             replication: ReplicationState::Off,
             no_data_us: 0,
+            lacked_us: 0,
             waived: false,
             connection_changes: 0,
             connection_changed_us: 0,

@@ -86,6 +86,8 @@ impl World {
         }
         self.trace(|| format!("node {host} {link:?} sends {message:?}"));
         self.note(host, message);
+        self.rotations_hear(host, message);
+        self.sees_message(host, message)?;
         if let Message::SyncGrant { .. } = message {
             self.judge_grant(1 - host)?;
         }
@@ -129,6 +131,7 @@ impl World {
             self.coverage.count("data statement");
         }
         if let Message::Refuse(why) = message {
+            self.coverage.hear(&why.text);
             if why.text.contains("same attempt") {
                 self.coverage.count("crossing dials");
             } else if why.code == RefusalCode::Busy {

@@ -33,6 +33,8 @@ pub(crate) enum Act {
     ResetStreams,
     /// The stream breaks when a certain message is sent.
     LoseMessage,
+    /// The client's connection breaks; it opens another one.
+    BreakClient,
     /// Bits of a frame flip on the wire.
     DamageFrame,
     /// The disk is copied, or put back to an older copy.
@@ -62,7 +64,7 @@ pub(crate) enum Act {
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 35] = [
+pub(crate) const ACTS: [Act; 36] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -80,6 +82,7 @@ pub(crate) const ACTS: [Act; 35] = [
     Act::MendCable,
     Act::ResetStreams,
     Act::LoseMessage,
+    Act::BreakClient,
     Act::DamageFrame,
     Act::RestoreDisk,
     Act::StickDisk,
@@ -185,7 +188,11 @@ impl World {
             Act::Connect => self.say(host, Command::Connect { discard_my_data: false }),
             Act::Disconnect => self.say(host, Command::Disconnect),
             Act::Down => self.say(host, Command::Down),
-            Act::KillDaemon => self.kill_daemon(host),
+            Act::KillDaemon => {
+                // Half of them while the disk holds everything back: it lands later.
+                self.hosts[host].writes_stuck |= self.random.chance(30);
+                self.kill_daemon(host);
+            }
             Act::CutPower => self.cut_power(host),
             Act::CutPowerOfBoth => {
                 self.cut_power(0);
@@ -203,6 +210,7 @@ impl World {
                 let kind = LOSABLE[self.random.below(LOSABLE.len() as u64) as usize];
                 self.lose = Some(kind);
             }
+            Act::BreakClient => self.client_breaks_off(host),
             Act::DamageFrame => self.damage_soon(),
             Act::RestoreDisk => self.copy_or_restore(host),
             Act::StickDisk => {
@@ -241,6 +249,7 @@ impl World {
         if command == (Command::NewCurrentUuid { clear_bitmap: true }) {
             self.metadata_false = true;
         }
+        self.hosts[host].rotations.forced |= command == (Command::Primary { force: true });
         self.hosts[host].waived |= command == Command::ResumeIo;
         self.feed(host, Input::Command { id, command });
         Some(id)
@@ -341,16 +350,18 @@ impl World {
             return;
         }
         self.coverage.count("power cut");
+        self.resume_mark_is(host, false);
         self.process_ends(host);
         self.network.vanish(host);
         let this = &mut self.hosts[host];
         this.powered = false;
-        this.resume_mark = false;
         this.power_cuts += 1;
         this.writes_stuck = false;
         this.plain_writes_stuck = false;
         this.data.lose_power(&mut self.random);
-        this.metadata.lose_power(&mut self.random);
+        if this.metadata.lose_power(&mut self.random) {
+            self.coverage.count("metadata write torn by a power cut");
+        }
         self.ledger.lose_power(host);
         self.check_cover_everywhere();
     }

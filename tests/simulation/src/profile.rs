@@ -73,6 +73,8 @@ pub struct Profile {
     pub handlers: Handlers,
     /// Data frames of each class that a node can hold.
     pub window_frames: u32,
+    /// Clients keep what was not answered, and send it again.
+    pub kernel_clients: bool,
     /// What is done about a split brain, by host.
     pub split_brain: [SplitBrainPolicies; 2],
 }
@@ -123,6 +125,7 @@ impl Profile {
                 [ChecksumUse::AfterCrash, ChecksumUse::Always, ChecksumUse::Never]
                     [random.below(3) as usize]
             }),
+            kernel_clients: random.chance(60),
             split_brain: policies::draw(random),
         }
     }
@@ -155,6 +158,7 @@ impl Profile {
             handlers: Handlers::default().with(Handler::FencePeer).with(Handler::UnfencePeer),
             sync_rate_floor: 4 << 20,
             checksums: [ChecksumUse::AfterCrash; 2],
+            kernel_clients: false,
             split_brain: [SplitBrainPolicies::default(); 2],
         }
     }
