@@ -115,7 +115,10 @@ impl Node {
         disk.superblock.sequence += 1;
         if let Some(agreed) = agreed {
             disk.superblock.session = agreed.session;
-            disk.superblock.met = disk.sequences();
+            // A peer without a disk has met nobody: it cannot tell an older copy.
+            if agreed.peer_instance != 0 {
+                disk.superblock.met = disk.sequences();
+            }
         }
         let sequences = disk.sequences();
         let mut copies: Vec<(u64, Vec<u8>)> = write_order(disk.superblock.sequence)

@@ -16,10 +16,11 @@ use metadata::superblock::{PeerMinimum, Sequences};
 impl Node {
     /// A transaction of the log is on its way with that write.
     pub(super) fn log_will_be_durable(&mut self, io: IoId) {
-        let connected = self.peer.is_connected();
+        let agreed = self.peer.session.as_ref().and_then(|session| session.agreed);
+        let meets = self.peer.is_connected() && agreed.is_some_and(|with| with.peer_instance != 0);
         let Some(disk) = self.replica.writable() else { return };
         let log = disk.sequences().log;
-        if connected {
+        if meets {
             disk.superblock.met.log = log;
         }
         // What the superblock says is on its way in the same queue, before this.

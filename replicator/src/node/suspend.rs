@@ -160,7 +160,8 @@ impl Node {
             && self.replica.state() != DiskState::UpToDate
             && self.peer.disk() != DiskState::UpToDate;
         if lacks && !self.breaks(Mutation::HeldAnswersOutliveData) {
-            for held in &mut self.suspension.answers {
+            // A read holds a buffer: what it has brought was right when it was read.
+            for held in self.suspension.answers.iter_mut().filter(|held| held.release.is_none()) {
                 held.result = Err(ClientError::Io);
             }
         }

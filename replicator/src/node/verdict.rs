@@ -173,7 +173,8 @@ impl Node {
         if let Some(session) = &mut self.peer.session {
             session.agreed = Some(Agreed {
                 session: mine.agreed_session(theirs),
-                peer_instance: theirs.instance_id,
+                // A disk that is attached later was not in this handshake.
+                peer_instance: if mine.disk > DiskState::Diskless { theirs.instance_id } else { 0 },
                 recorded: false,
             });
         }

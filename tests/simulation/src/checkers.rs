@@ -45,6 +45,7 @@ impl World {
         }
         if both_in_sync && !self.in_sync {
             self.in_sync = true;
+            self.judge_restored();
             self.coverage.count("meeting judged");
             let contents = self.hosts.each_ref().map(|host| host.data.current());
             if let Err(why) = self.ledger.merge(contents) {
@@ -58,12 +59,10 @@ impl World {
         let synced = matches!(
             event,
             Event::Disk { old: DiskState::Inconsistent, new: DiskState::UpToDate, .. }
-        ) && self.hosts[host].status.as_ref().is_some_and(|status| {
-            matches!(
-                status.replication,
-                ReplicationState::SyncTarget | ReplicationState::PausedSyncT
-            )
-        });
+        ) && matches!(
+            self.hosts[host].replication,
+            ReplicationState::SyncTarget | ReplicationState::PausedSyncT
+        );
         if synced {
             let role = self.hosts[host].status.as_ref().map(|status| status.role);
             self.ledger.took_grant(host, role == Some(Role::Primary));

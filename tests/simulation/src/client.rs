@@ -8,25 +8,26 @@ use crate::world::{Happening, World};
 use metadata::generations::same_generation;
 use replicator::event::{ClientError, ClientOp, Input, Payload};
 use replicator::ids::{BufferId, CommandId, RequestId};
-use replicator::settings::ZERO_PIECE_BYTES_MAX;
+use replicator::settings::{OnNoData, ZERO_PIECE_BYTES_MAX};
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// What a request wants, with what its answer will be judged by.
 #[derive(Debug)]
-enum Wish {
+pub(crate) enum Wish {
     Read { buffer: BufferId, floors: Vec<u64> },
-    Write { issued: u64, fua: bool },
+    Write { issued: u64, stamp: u64, fua: bool },
     Trim { issued: u64 },
     Flush { floors: Vec<u64> },
 }
 
 /// A request under way.
 #[derive(Debug)]
-struct Open {
-    sectors: Range<usize>,
-    wish: Wish,
+pub(crate) struct Open {
+    pub(crate) sectors: Range<usize>,
+    pub(crate) wish: Wish,
+    asked_us: u64,
     /// Of the peer's host when it was issued.
     peer_power_cuts: u64,
     /// Of the own node when it was issued.
@@ -44,7 +45,20 @@ pub(crate) struct Client {
     pub(crate) then_demote: Option<CommandId>,
     /// A turn of it is planned.
     planned: bool,
-    open: BTreeMap<RequestId, Open>,
+    pub(crate) open: BTreeMap<RequestId, Open>,
+    /// Not answered when its connection broke: to be sent again.
+    pub(crate) kept: Vec<Open>,
+    /// Of a connection that broke: the daemon may still answer, nobody hears it.
+    pub(crate) unheard: BTreeSet<RequestId>,
+}
+
+impl Open {
+    pub(crate) const fn is_write(&self) -> bool {
+        match self.wish {
+            Wish::Write { .. } | Wish::Trim { .. } => true,
+            Wish::Read { .. } | Wish::Flush { .. } => false,
+        }
+    }
 }
 
 impl Client {
@@ -60,6 +74,7 @@ impl World {
         client.connected = true;
         client.stopping = self.calm;
         self.feed(host, Input::Clients(1));
+        self.client_sends_again(host);
         self.client_plans(host);
     }
 
@@ -112,12 +127,19 @@ impl World {
         if geometry.is_wide() && fits && self.random.chance(20) { longer } else { sectors }
     }
 
-    fn client_opens(&mut self, host: usize, sectors: Range<usize>, wish: Wish, op: ClientOp) {
+    pub(crate) fn client_opens(
+        &mut self,
+        host: usize,
+        sectors: Range<usize>,
+        wish: Wish,
+        op: ClientOp,
+    ) {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         let open = Open {
             sectors,
             wish,
+            asked_us: self.now_us,
             peer_power_cuts: self.hosts[1 - host].power_cuts,
             connection_changes: self.hosts[host].connection_changes,
         };
@@ -128,6 +150,7 @@ impl World {
 
     /// Writes a fresh stamp to some sectors.
     pub(crate) fn client_writes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
+        self.mark_overlaps(host, &sectors);
         self.last_stamp += 1;
         let stamps = vec![self.last_stamp; sectors.len()];
         let issued = self.ledger.issue(sectors.clone(), self.last_stamp);
@@ -138,14 +161,15 @@ impl World {
             buffer: self.hosts[host].buffers.give(Use::Client, stamps),
         };
         let op = ClientOp::Write { range, payload, fua };
-        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
+        let stamp = self.last_stamp;
+        self.client_opens(host, sectors, Wish::Write { issued, stamp, fua }, op);
     }
 
     pub(crate) fn client_zeroes(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
         let issued = self.ledger.issue(sectors.clone(), ZERO_STAMP);
         let op =
             ClientOp::Zero { range: self.profile.geometry.bytes_of(&sectors), fua, may_unmap: fua };
-        self.client_opens(host, sectors, Wish::Write { issued, fua }, op);
+        self.client_opens(host, sectors, Wish::Write { issued, stamp: ZERO_STAMP, fua }, op);
     }
 
     fn client_trims(&mut self, host: usize, sectors: Range<usize>, fua: bool) {
@@ -175,6 +199,9 @@ impl World {
         id: RequestId,
         result: Result<(), ClientError>,
     ) {
+        if self.hosts[host].client.unheard.remove(&id) {
+            return self.trace(|| format!("nobody hears {id:?} {result:?}"));
+        }
         let Some(open) = self.hosts[host].client.open.remove(&id) else {
             self.fail(format!("node {host} answered {id:?}, which is not open"));
             return;
@@ -192,7 +219,7 @@ impl World {
         }
         match result {
             Ok(()) => self.client_was_answered(host, id, &open),
-            Err(error) => self.client_was_refused(host, id, error),
+            Err(error) => self.client_was_refused(host, id, &open, error),
         }
         self.client_leaves_when_done(host);
     }
@@ -217,9 +244,10 @@ impl World {
                 }
                 self.coverage.count("read");
             }
-            Wish::Write { issued, fua } => {
+            Wish::Write { issued, fua, .. } => {
                 self.write_was_answered(host, id, open, *issued);
                 if *fua {
+                    self.coverage.count("FUA write");
                     // A longer one goes in pieces: what was written there since is not its own.
                     let server = self.server_of(host);
                     let mut floors = self.ledger.floors(server, open.sectors.clone());
@@ -308,14 +336,24 @@ impl World {
     }
 
     /// An error is right only where there are no good data.
-    fn client_was_refused(&mut self, host: usize, id: RequestId, error: ClientError) {
+    fn client_was_refused(&mut self, host: usize, id: RequestId, open: &Open, error: ClientError) {
         self.coverage.count("client error");
         let sound = self.hosts.iter().all(|host| host.broken == Broken::default());
         let good = self.status(host).is_some_and(|status| {
             status.role == Role::Primary && status.disk == DiskState::UpToDate
         });
-        if error == ClientError::Io && sound && good {
+        // What was done when the data went away, and not answered, is not promised any more.
+        let was_done = open.is_write() && open.asked_us <= self.hosts[host].lacked_us;
+        if error == ClientError::Io && sound && good && !was_done {
             self.fail(format!("{id:?} on node {host} failed although its data are good"));
+        }
+        // What was done when the data went away, and not answered, is not promised any more.
+        let is_new =
+            matches!(open.wish, Wish::Read { .. }) || open.asked_us > self.hosts[host].no_data_us;
+        let suspends = self.profile.on_no_data == OnNoData::SuspendIo;
+        let waits = suspends && is_new && !self.hosts[host].waived;
+        if error == ClientError::Io && sound && waits {
+            self.fail(format!("{id:?} on node {host} failed although it shall wait for data"));
         }
     }
 
@@ -363,9 +401,9 @@ impl World {
         self.client_leaves_when_done(host);
     }
 
-    fn client_leaves_when_done(&mut self, host: usize) {
+    pub(crate) fn client_leaves_when_done(&mut self, host: usize) {
         let client = &mut self.hosts[host].client;
-        if !client.stopping || !client.open.is_empty() {
+        if !client.stopping || !client.open.is_empty() || !client.kept.is_empty() {
             return;
         }
         let Some(command) = client.then_demote.take() else { return };
@@ -376,18 +414,5 @@ impl World {
             host,
             Input::Command { id: command, command: replicator::event::Command::Secondary },
         );
-    }
-
-    /// The process is gone, and with it everything that the client had open.
-    pub(crate) fn client_is_cut_off(&mut self, host: usize) {
-        let client = std::mem::take(&mut self.hosts[host].client);
-        for open in client.open.into_values() {
-            match open.wish {
-                Wish::Write { issued, .. } | Wish::Trim { issued } => {
-                    self.ledger.end(open.sectors, issued);
-                }
-                Wish::Read { .. } | Wish::Flush { .. } => {}
-            }
-        }
     }
 }

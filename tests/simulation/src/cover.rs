@@ -66,11 +66,14 @@ fn are_related(one: &Generations, other: &Generations) -> bool {
 impl World {
     /// Data have landed on a disk, or have become durable there.
     pub(crate) fn check_cover(&mut self, sectors: Range<usize>) {
-        if self.metadata_false {
+        if self.metadata_false || self.hosts.iter().any(|host| host.restored) {
             return;
         }
         for host in &mut self.hosts {
             host.metadata.read_cover();
+            if std::mem::take(&mut host.metadata.left) > 0 {
+                self.coverage.count("extent left the log");
+            }
         }
         let [Some(first), Some(second)] = self.hosts.each_ref().map(|host| host.metadata.cover())
         else {

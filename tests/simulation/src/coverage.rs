@@ -1,6 +1,7 @@
 //! How often each interesting thing happened: a simulator that never reaches a corner proves
 //! nothing about it.
 
+use crate::marks;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -46,7 +47,7 @@ impl Coverage {
             ("the source has blocks that were not known", "sync not yet"),
             ("shall become SyncTarget, but it is Primary", "verdict against a Primary"),
         ];
-        for (words, what) in TOLD {
+        for (words, what) in TOLD.iter().chain(marks::TOLD) {
             if line.contains(words) {
                 self.count(what);
             }

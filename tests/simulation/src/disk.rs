@@ -50,8 +50,13 @@ impl DataDisk {
         Self::of(vec![stamp; sectors])
     }
 
-    /// A disk that holds this, all of it durable.
-    pub(crate) fn of(content: Vec<u64>) -> Self {
+    /// The disk is put back to this content, all of it durable; nothing is under way any more.
+    pub(crate) fn put_back(&mut self, content: Vec<u64>) {
+        // Tickets go on: an end that is planned for an old one must not meet a new one.
+        *self = Self { next_ticket: self.next_ticket, ..Self::of(content) };
+    }
+
+    fn of(content: Vec<u64>) -> Self {
         let sectors = content.len();
         Self {
             durable: content.clone(),

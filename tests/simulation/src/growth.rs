@@ -52,8 +52,12 @@ impl World {
 
     /// The export is open, or open with another size.
     pub(crate) fn export_has(&mut self, host: usize, size_bytes: u64) -> Result<(), String> {
-        let agreed = self.agreed_bytes(host);
-        if agreed != Some(size_bytes) {
+        // A Primary without good data of its own serves the peer's, which may know of a larger size
+        // that this node has lost the disk for.
+        let server = self.server_of(host);
+        let agreed = self.agreed_bytes(server);
+        let within = server != host && agreed.is_some_and(|agreed| agreed >= size_bytes);
+        if agreed != Some(size_bytes) && !within {
             return Err(format!("the export has {size_bytes} bytes, but {agreed:?} are durable"));
         }
         let limit = self.sectors_within(size_bytes);

@@ -101,6 +101,7 @@ impl World {
 
     /// SIGSTOP, and SIGCONT: what happened meanwhile is handled in the order in which it happened.
     pub fn stop_process(&mut self, host: usize, stopped: bool) {
+        self.sees_stop(host, stopped);
         self.hosts[host].stopped = stopped;
         while !self.hosts[host].stopped {
             let Some(input) = self.hosts[host].backlog.pop_front() else { return };

@@ -6,9 +6,11 @@ use crate::disk::{DataDisk, Work};
 use crate::disk_faults::Broken;
 use crate::geometry::Geometry;
 use crate::metadata_disk::MetadataDisk;
+use crate::rotations::Rotations;
+use crate::sightings::Sightings;
 use replicator::event::{Handler, Input};
 use replicator::node::Node;
-use replicator::state::{ConnectionState, DiskState};
+use replicator::state::{ConnectionState, DiskState, ReplicationState};
 use replicator::status::Status;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -30,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) export_sectors: Option<usize>,
     /// When the engine's timer is due, as far as it is planned.
     pub(crate) timer_at_us: Option<u64>,
+    /// A start waits until the I/O of the process before it has ended.
+    pub(crate) waits_for_lock: bool,
     /// A start of the daemon is planned.
     pub(crate) starting: bool,
     /// Fresh metadata are written before the next start.
@@ -52,6 +56,14 @@ pub(crate) struct Host {
     pub(crate) broken: Broken,
     /// An older state of the disk that may come back (G8).
     pub(crate) copy: Option<crate::copies::Copy>,
+    /// Its disk was put back to an older copy since both were in sync.
+    pub(crate) restored: bool,
+    /// It was the target of a full sync, or was thrown away, since then.
+    pub(crate) replaced: bool,
+    /// What is under way from it.
+    pub(crate) sightings: Sightings,
+    /// What is remembered of its generations.
+    pub(crate) rotations: Rotations,
     /// Counts the power cuts.
     pub(crate) power_cuts: u64,
     /// Stopped (SIGSTOP): what happens to it waits, in order.
@@ -61,6 +73,14 @@ pub(crate) struct Host {
     pub(crate) resume_mark: bool,
     /// It has said that clients' I/O is frozen.
     pub(crate) frozen: bool,
+    /// When it has found last that no good data are within reach.
+    pub(crate) no_data_us: u64,
+    /// When it was seen last without good data within reach.
+    pub(crate) lacked_us: u64,
+    /// An operator has said since the process began that clients' I/O shall go on.
+    pub(crate) waived: bool,
+    /// The replication as the engine's events have told it so far: its status is ahead of them.
+    pub(crate) replication: ReplicationState,
     /// Counts the changes of the connection's state.
     pub(crate) connection_changes: u64,
     /// When that was last.
@@ -84,6 +104,7 @@ impl Host {
             client: Client::default(),
             export_sectors: None,
             timer_at_us: None,
+            waits_for_lock: false,
             starting: false,
             must_create: false,
             metadata_extra_us: 0,
@@ -93,6 +114,10 @@ impl Host {
             unreadable: BTreeSet::new(),
             handler_exit: Some(0),
             copy: None,
+            sightings: Sightings::default(),
+            rotations: Rotations::default(),
+            restored: false,
+            replaced: false,
             handlers_run: Vec::new(),
             broken: Broken::default(),
             power_cuts: 0,
@@ -100,6 +125,10 @@ impl Host {
             backlog: VecDeque::new(),
             resume_mark: false,
             frozen: false,
+            replication: ReplicationState::Off,
+            no_data_us: 0,
+            lacked_us: 0,
+            waived: false,
             connection_changes: 0,
             connection_changed_us: 0,
             peer_said: (ConnectionState::Unconnected, DiskState::DUnknown),

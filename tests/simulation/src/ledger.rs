@@ -29,6 +29,8 @@ struct Copy {
     /// When something was answered last by this node, since both had the same, that the peer's copy
     /// lacks.
     alone: Option<u64>,
+    /// When that was a write.
+    wrote: Option<u64>,
     /// When it was promoted last, since then, without the peer's data.
     promoted_alone: Option<u64>,
 }
@@ -70,6 +72,7 @@ impl Ledger {
             durable: vec![0; sectors],
             sole: vec![0; sectors],
             alone: None,
+            wrote: None,
             promoted_alone: None,
         };
         let entry = |stamp| Entry { stamp, issued: 0, ended: Some(0) };
@@ -191,6 +194,7 @@ impl Ledger {
         let now = self.copies[host].cached[sectors.clone()].to_vec();
         self.copies[host].cached[sectors.clone()].copy_from_slice(before);
         self.went_alone(host);
+        self.copies[host].wrote = self.copies[host].alone;
         self.copies[host].cached[sectors].copy_from_slice(&now);
     }
 
@@ -216,6 +220,11 @@ impl Ledger {
     /// alone.
     pub(crate) fn both_went_on(&self) -> bool {
         self.copies.iter().all(|copy| copy.alone.is_some() || copy.promoted_alone.is_some())
+    }
+
+    /// True when a write was answered by `host` that the peer's copy lacks.
+    pub(crate) const fn has_written_alone(&self, host: usize) -> bool {
+        self.copies[host].wrote.is_some()
     }
 
     /// The copy of `host` lost what was not flushed.
@@ -342,6 +351,7 @@ impl Ledger {
     fn hold_in_common(&mut self, host: usize, at: u64) {
         let copy = &mut self.copies[host];
         copy.alone = copy.alone.filter(|alone| *alone > at);
+        copy.wrote = copy.wrote.filter(|wrote| *wrote > at);
         copy.promoted_alone = copy.promoted_alone.filter(|promoted| *promoted > at);
     }
 
@@ -358,6 +368,7 @@ impl Ledger {
         for copy in &mut self.copies {
             copy.promises_nothing();
             copy.alone = None;
+            copy.wrote = None;
             copy.promoted_alone = None;
         }
         self.grant = None;
@@ -368,14 +379,27 @@ impl Ledger {
         let copy = &mut self.copies[host];
         copy.promises_nothing();
         copy.alone = None;
+        copy.wrote = None;
         copy.promoted_alone = None;
         self.grant = None;
+    }
+
+    /// The copy of `host` is an older one again: it promises nothing, and what it holds may have
+    /// been forgotten here.
+    pub(crate) fn put_back(&mut self, host: usize, content: &[u64]) {
+        self.discard(host);
+        for (entries, stamp) in self.entries.iter_mut().zip(content) {
+            if entries.iter().all(|entry| entry.stamp != *stamp) {
+                entries.insert(0, Entry { stamp: *stamp, issued: 0, ended: Some(0) });
+            }
+        }
     }
 
     /// The operator gives the changes of `host` up; they are there until the peer overwrites them.
     pub(crate) fn give_up(&mut self, host: usize) {
         let copy = &mut self.copies[host];
         copy.alone = None;
+        copy.wrote = None;
         copy.promoted_alone = None;
     }
 

@@ -5,8 +5,7 @@
 //! | to read about | open |
 //! |---|---|
 //! | the clock and the queue of happenings | `world`, `run` |
-//! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `operator`, `profile`
-//! |
+//! | what breaks | `geometry`, `growth`, `disk`, `metadata_disk`, `network`, `damage`, `operator` |
 //! | what is promised, and who judges | `ledger`, `client`, `checkers`, `cover` |
 //! | schedules by hand | `schedule`, `scenarios`, `schedule_table` |
 //! | rules broken on purpose | `scenarios`, `verdicts` |
@@ -20,6 +19,7 @@ mod client;
 mod copies;
 mod cover;
 mod coverage;
+mod damage;
 mod disk;
 mod disk_faults;
 mod disk_scenarios;
@@ -33,21 +33,26 @@ mod host;
 mod ledger;
 mod links;
 mod log_scenarios;
+mod marks;
 mod metadata_disk;
 mod network;
 mod operator;
+mod policies;
 mod profile;
 mod random;
 mod range_scenarios;
+mod resends;
 mod resize_scenarios;
 mod restored_scenarios;
 mod resync_scenarios;
+mod rotations;
 mod rule_scenarios;
 mod run;
 mod scenarios;
 mod schedule;
 mod schedule_list;
 mod schedule_table;
+mod sightings;
 mod split_scenarios;
 mod stall_scenarios;
 mod suspension_scenarios;
@@ -61,9 +66,10 @@ pub use coverage::Coverage;
 pub use disk_faults::Broken;
 pub use generation_list::GENERATION_SCENARIOS;
 pub use geometry::Geometry;
+pub use marks::{MARKS, never_taken, table};
 pub use profile::Profile;
 pub use random::Random;
-pub use run::{Report, current_seed, run, run_broken};
+pub use run::{Report, current_seed, run, run_broken, run_unlocked};
 pub use scenarios::{
     Ending, SCENARIOS, Scenario, Stage, all_scenarios, ensure, scenario_named, scenario_of, well,
 };

@@ -2,6 +2,7 @@
 //! real codec.
 
 use crate::buffers::{Use, checksum};
+use crate::damage::Damage;
 use crate::network::{Network, Parcel};
 use crate::world::{Happening, World};
 use replicator::event::{CloseHow, Input, Lane, LinkOrigin, Payload};
@@ -10,6 +11,7 @@ use replicator::message::{Message, RefusalCode};
 use replicator::mutation::Mutation;
 use replicator::state::ReplicationState;
 use replicator::wire::{self, HEADER_BYTES, Kind};
+use std::borrow::Cow;
 
 /// A dial into a cut network gives up after so long.
 const DIAL_TIMEOUT_US: u64 = 400_000;
@@ -83,7 +85,9 @@ impl World {
             return Ok(());
         }
         self.trace(|| format!("node {host} {link:?} sends {message:?}"));
-        self.note_refusal(message);
+        self.note(host, message);
+        self.rotations_hear(host, message);
+        self.sees_message(host, message)?;
         if let Message::SyncGrant { .. } = message {
             self.judge_grant(1 - host)?;
         }
@@ -93,16 +97,19 @@ impl World {
             self.reset_stream(stream);
             return Ok(());
         }
+        let mut damage = None;
         if self.damage == Some(Kind::of(message))
             && let Some(first) = stamps.as_mut().and_then(|stamps| stamps.first_mut())
         {
             self.damage = None;
             *first = !*first;
+            damage = Some(Damage::Payload);
         }
         let mut bytes = Vec::new();
         let data = payload.map(|payload| (payload.bytes, payload.crc32c));
         wire::encode(message, data, &mut bytes);
-        if self.network.queue(stream, host, lane, Parcel::Frame { bytes, stamps }) {
+        let frame = Parcel::Frame { bytes, stamps, damage };
+        if self.network.queue(stream, host, lane, frame) {
             self.plan(0, Happening::Transmit { stream, from: host });
         }
         Ok(())
@@ -111,22 +118,26 @@ impl World {
     /// The end of a resync is granted: its target must hold everything, if it still runs.
     fn judge_grant(&mut self, target: usize) -> Result<(), String> {
         let this = &self.hosts[target];
-        let waits = this
-            .status
-            .as_ref()
-            .is_some_and(|status| status.replication == ReplicationState::SyncTarget);
+        let waits = matches!(
+            this.replication,
+            ReplicationState::SyncTarget | ReplicationState::PausedSyncT
+        );
         if waits { self.ledger.granted(target, this.data.current()) } else { Ok(()) }
     }
 
-    fn note_refusal(&mut self, message: &Message) {
-        if let Message::Data(_) = message {
+    fn note(&mut self, host: usize, message: &Message) {
+        if let Message::Data(statement) = message {
+            self.said[host] = Some(*statement);
             self.coverage.count("data statement");
         }
         if let Message::Refuse(why) = message {
+            self.coverage.hear(&why.text);
             if why.text.contains("same attempt") {
                 self.coverage.count("crossing dials");
             } else if why.code == RefusalCode::Busy {
                 self.coverage.count("busy refusal");
+            } else if why.code == RefusalCode::Parameters {
+                self.coverage.count("policies that differ refused");
             }
         }
         if let Message::PromoteAnswer { refusal: Some(_) } = message {
@@ -137,7 +148,8 @@ impl World {
     pub(crate) fn transmit(&mut self, stream: usize, from: usize) {
         let departure = self.network.transmit(stream, from, self.now_us, &mut self.random);
         if let Some(departure) = departure {
-            let parcel = departure.parcel;
+            let mut parcel = departure.parcel;
+            self.damage(&mut parcel);
             self.plan_at(departure.arrives_us, Happening::Arrives { stream, from, parcel });
             self.plan_at(departure.free_us, Happening::Transmit { stream, from });
         }
@@ -164,18 +176,21 @@ impl World {
                 self.network.abort(stream, host);
                 self.feed(host, Input::LinkDown { link, reason: reason.into() });
             }
-            Parcel::Frame { bytes, stamps } => match self.decode(host, &bytes, stamps) {
-                Ok(None) => {
-                    // As the daemon does: nothing more of that connection is read (D11).
-                    self.coverage.count("damaged payload");
-                    self.reset_stream(stream);
+            Parcel::Frame { bytes, stamps, damage } => {
+                match (self.decode(host, &bytes, stamps), damage) {
+                    (Ok((message, payload)), None) => {
+                        self.trace(|| format!("node {host} {link:?} gets {message:?}"));
+                        self.feed(host, Input::Received { link, message, payload });
+                    }
+                    (Ok((message, _)), Some(damage)) => {
+                        self.damage_was_missed(host, Kind::of(&message), damage);
+                    }
+                    (Err(why), Some(damage)) => {
+                        self.damage_was_found(host, link, stream, damage, why);
+                    }
+                    (Err(why), None) => self.fail(why),
                 }
-                Ok(Some((message, payload))) => {
-                    self.trace(|| format!("node {host} {link:?} gets {message:?}"));
-                    self.feed(host, Input::Received { link, message, payload });
-                }
-                Err(why) => self.fail(why),
-            },
+            }
         }
     }
 
@@ -191,31 +206,35 @@ impl World {
         }
     }
 
-    /// None: the payload does not have the checksum that was taken of it.
     fn decode(
         &mut self,
         host: usize,
         bytes: &[u8],
         stamps: Option<Vec<u64>>,
-    ) -> Result<Option<(Message, Option<Payload>)>, String> {
+    ) -> Result<(Message, Option<Payload>), String> {
         let head_bytes: [u8; HEADER_BYTES] =
             bytes[..HEADER_BYTES].try_into().expect("invariant: a frame has a head");
         let wrong = |error| format!("a frame does not decode: {error}");
         let head = wire::decode_head(&head_bytes).map_err(wrong)?;
-        let message =
-            wire::decode_body(&head, &head_bytes, &bytes[HEADER_BYTES..]).map_err(wrong)?;
+        // A damaged head may ask for more or less than was sent: then what follows in the stream
+        // is taken for the body.
+        let mut body = Cow::Borrowed(&bytes[HEADER_BYTES..]);
+        if body.len() != head.body_bytes as usize {
+            body.to_mut().resize(head.body_bytes as usize, 0);
+        }
+        let message = wire::decode_body(&head, &head_bytes, &body).map_err(wrong)?;
         let payload = match stamps {
             None => None,
             Some(stamps) => {
                 let crc32c = checksum(&stamps);
                 if crc32c != head.data_crc32c && !self.breaks(Mutation::DamagedPayloadAccepted) {
-                    return Ok(None);
+                    return Err(format!("{message:?} came with a checksum of other data"));
                 }
                 let buffer = self.hosts[host].buffers.give(Use::Received, stamps);
                 Some(Payload { buffer, bytes: head.data_bytes, crc32c })
             }
         };
-        Ok(Some((message, payload)))
+        Ok((message, payload))
     }
 
     pub(crate) fn close_link(&mut self, host: usize, link: LinkId, how: CloseHow) {

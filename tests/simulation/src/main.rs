@@ -6,7 +6,7 @@ mod proof;
 
 use order::{Many, One, Order, USAGE};
 use replicator::mutation::Mutation;
-use simulation::{Batch, current_seed, run, run_broken, scenario_of};
+use simulation::{Batch, MARKS, current_seed, never_taken, run, run_broken, scenario_of, table};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -55,7 +55,11 @@ fn many(Many { seeds, base, keep_going, broken, threads }: Many) -> bool {
     let began = Instant::now();
     let batch = Batch { base, seeds, broken, keep_going, threads };
     let outcome = batch.make(|seed, why| println!("seed {seed}: {why}"));
-    print!("{}", outcome.coverage);
+    print!("{}\n{}", outcome.coverage, table(&outcome.coverage));
+    let never = never_taken(&outcome.coverage);
+    if !never.is_empty() {
+        println!("{} of {} interesting paths were never taken", never.len(), MARKS.len());
+    }
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     let (runs, failed) = (outcome.runs, outcome.failed.len());
     println!("{runs} runs, {failed} failed, {:.0} runs a minute", runs as f64 / minutes);

@@ -14,7 +14,7 @@ use metadata::superblock::{
 use metadata::units::{ByteRange, EXTENT_BLOCKS, PAGE_BYTES, device_blocks};
 use replicator::event::{DiskImage, DiskSize};
 use replicator::ids::IoId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 /// Name of the simulated resource.
@@ -30,7 +30,7 @@ pub(crate) struct MetadataWrite {
     pub(crate) io: IoId,
     pub(crate) incarnation: u64,
     offset: u64,
-    pages: Vec<u8>,
+    pub(crate) pages: Vec<u8>,
 }
 
 /// The device and the queue before it. Only the front of the queue is under way.
@@ -49,6 +49,10 @@ pub(crate) struct MetadataDisk {
     /// Writes that have ended.
     pub(crate) completed: u64,
     queue: VecDeque<MetadataWrite>,
+    /// Extents in the log as it was read last.
+    hot: BTreeSet<u32>,
+    /// Extents that have left it since that was asked last.
+    pub(crate) left: u64,
     /// What is out of sync as far as the bytes say; read again when they have changed.
     cover: Option<Cover>,
 }
@@ -87,6 +91,8 @@ impl MetadataDisk {
             searches_known_ends: true,
             completed: 0,
             queue: VecDeque::new(),
+            hot: BTreeSet::new(),
+            left: 0,
             cover: None,
         };
         for copy in 0..2_u8 {
@@ -223,9 +229,10 @@ impl MetadataDisk {
         self.queue.truncate(1);
     }
 
-    /// The power goes: the write under way lands as any subset of its sectors.
-    pub(crate) fn lose_power(&mut self, random: &mut Random) {
+    /// The power goes: the write under way, if there is one, lands as any subset of its sectors.
+    pub(crate) fn lose_power(&mut self, random: &mut Random) -> bool {
         self.cover = None;
+        let is_torn = !self.queue.is_empty();
         if let Some(write) = self.queue.pop_front() {
             let landed_percent = [0, 50, 100][random.below(3) as usize];
             let shorn = random.chance(SHORN_PERCENT);
@@ -245,6 +252,7 @@ impl MetadataDisk {
             }
         }
         self.queue.clear();
+        is_torn
     }
 
     /// The superblock that counts.
@@ -301,7 +309,7 @@ impl MetadataDisk {
         }
     }
 
-    fn cover_now(&self) -> Option<Cover> {
+    fn cover_now(&mut self) -> Option<Cover> {
         let found = self.find().ok()?;
         let layout = self.layout(&found);
         let superblock = found.superblock;
@@ -324,8 +332,10 @@ impl MetadataDisk {
             }
             Err(_) => set(0..count),
         }
+        let mut hot = BTreeSet::new();
         match replay(&ring, &owner, layout.log) {
             Replay::Hot { extents, .. } => {
+                hot.extend(&extents);
                 for extent in extents {
                     let first = u64::from(extent) * EXTENT_BLOCKS;
                     set(first..first + EXTENT_BLOCKS);
@@ -333,6 +343,8 @@ impl MetadataDisk {
             }
             Replay::AllOutOfSync { .. } => set(0..count),
         }
+        self.left += self.hot.difference(&hot).count() as u64;
+        self.hot = hot;
         Some(Cover::new(&superblock, blocks))
     }
 

@@ -1,6 +1,7 @@
 //! Byte streams between the two hosts: three lanes per sender, delays, cuts, resets, half-open
 //! ends.
 
+use crate::damage::Damage;
 use crate::random::Random;
 use replicator::event::Lane;
 use replicator::ids::LinkId;
@@ -13,7 +14,7 @@ const BACKOFF_US_MAX: u64 = 1_500_000;
 #[derive(Debug, Clone)]
 pub(crate) enum Parcel {
     /// Head and body as encoded, and the payload's stamps.
-    Frame { bytes: Vec<u8>, stamps: Option<Vec<u64>> },
+    Frame { bytes: Vec<u8>, stamps: Option<Vec<u64>>, damage: Option<Damage> },
     /// The stream ends here.
     End { reason: &'static str },
 }
@@ -140,7 +141,7 @@ impl Network {
             }
         };
         let bytes = match &parcel {
-            Parcel::Frame { bytes, stamps } => {
+            Parcel::Frame { bytes, stamps, damage: _ } => {
                 bytes.len() + stamps.as_ref().map_or(0, |stamps| stamps.len() * 512)
             }
             Parcel::End { .. } => 0,
@@ -232,7 +233,7 @@ mod tests {
         let mut network = Network::new(50);
         let mut random = Random::new(1);
         let stream = network.connect([1, 1], 0);
-        let frame = |byte| Parcel::Frame { bytes: vec![byte], stamps: None };
+        let frame = |byte| Parcel::Frame { bytes: vec![byte], stamps: None, damage: None };
         assert!(network.queue(stream, 0, Lane::Bulk, frame(3)));
         assert!(!network.queue(stream, 0, Lane::Fifo, frame(2)));
         assert!(!network.queue(stream, 0, Lane::Urgent, frame(1)));

@@ -4,7 +4,7 @@
 use crate::world::{Happening, World};
 use replicator::event::{Answer, Command, Input};
 use replicator::ids::CommandId;
-use replicator::state::{ConnectionState, DiskState, Role};
+use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use replicator::wire::Kind;
 
 /// One kind of act. What it is done to is drawn when it is done.
@@ -33,6 +33,12 @@ pub(crate) enum Act {
     ResetStreams,
     /// The stream breaks when a certain message is sent.
     LoseMessage,
+    /// The client's connection breaks; it opens another one.
+    BreakClient,
+    /// Bits of a frame flip on the wire.
+    DamageFrame,
+    /// The disk is copied, or put back to an older copy.
+    RestoreDisk,
     /// The disk answers no writes for a while.
     StickDisk,
     ResolveSplitBrain,
@@ -58,7 +64,7 @@ pub(crate) enum Act {
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 33] = [
+pub(crate) const ACTS: [Act; 36] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -76,6 +82,9 @@ pub(crate) const ACTS: [Act; 33] = [
     Act::MendCable,
     Act::ResetStreams,
     Act::LoseMessage,
+    Act::BreakClient,
+    Act::DamageFrame,
+    Act::RestoreDisk,
     Act::StickDisk,
     Act::ResolveSplitBrain,
     Act::PauseSync,
@@ -179,7 +188,11 @@ impl World {
             Act::Connect => self.say(host, Command::Connect { discard_my_data: false }),
             Act::Disconnect => self.say(host, Command::Disconnect),
             Act::Down => self.say(host, Command::Down),
-            Act::KillDaemon => self.kill_daemon(host),
+            Act::KillDaemon => {
+                // Half of them while the disk holds everything back: it lands later.
+                self.hosts[host].writes_stuck |= self.random.chance(30);
+                self.kill_daemon(host);
+            }
             Act::CutPower => self.cut_power(host),
             Act::CutPowerOfBoth => {
                 self.cut_power(0);
@@ -197,6 +210,9 @@ impl World {
                 let kind = LOSABLE[self.random.below(LOSABLE.len() as u64) as usize];
                 self.lose = Some(kind);
             }
+            Act::BreakClient => self.client_breaks_off(host),
+            Act::DamageFrame => self.damage_soon(),
+            Act::RestoreDisk => self.copy_or_restore(host),
             Act::StickDisk => {
                 self.hosts[host].writes_stuck ^= true;
             }
@@ -233,6 +249,8 @@ impl World {
         if command == (Command::NewCurrentUuid { clear_bitmap: true }) {
             self.metadata_false = true;
         }
+        self.hosts[host].rotations.forced |= command == (Command::Primary { force: true });
+        self.hosts[host].waived |= command == Command::ResumeIo;
         self.feed(host, Input::Command { id, command });
         Some(id)
     }
@@ -314,6 +332,8 @@ impl World {
         let this = &mut self.hosts[host];
         this.node = None;
         this.frozen = false;
+        this.replication = ReplicationState::Off;
+        this.waived = false;
         this.stopped = false;
         this.backlog.clear();
         this.status = None;
@@ -330,16 +350,18 @@ impl World {
             return;
         }
         self.coverage.count("power cut");
+        self.resume_mark_is(host, false);
         self.process_ends(host);
         self.network.vanish(host);
         let this = &mut self.hosts[host];
         this.powered = false;
-        this.resume_mark = false;
         this.power_cuts += 1;
         this.writes_stuck = false;
         this.plain_writes_stuck = false;
         this.data.lose_power(&mut self.random);
-        this.metadata.lose_power(&mut self.random);
+        if this.metadata.lose_power(&mut self.random) {
+            self.coverage.count("metadata write torn by a power cut");
+        }
         self.ledger.lose_power(host);
         self.check_cover_everywhere();
     }
@@ -395,6 +417,8 @@ impl World {
         self.ledger.discard(victim);
         self.hosts[victim].writes_stuck = false;
         self.hosts[victim].must_create = true;
+        self.all_is_replaced();
+        self.hosts[victim].copy = None;
         self.bring_up(victim);
     }
 }

@@ -3,14 +3,15 @@
 
 use crate::geometry::Geometry;
 use crate::metadata_disk::RESOURCE;
+use crate::policies;
 use crate::random::Random;
 use metadata::layout::Placement;
 use metadata::units::BLOCK_BYTES;
 use replicator::event::Handler;
 use replicator::ids::NodeIndex;
 use replicator::settings::{
-    ChecksumUse, DiskSettings, Fencing, Handlers, NetTimers, OnIoError, PeerWindow, Settings,
-    SplitBrainPolicies, SyncSettings,
+    ChecksumUse, DiskSettings, Fencing, Handlers, NetTimers, OnIoError, OnNoData, PeerWindow,
+    Settings, SplitBrainPolicies, SyncSettings,
 };
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct Profile {
     pub act_weights: Vec<u64>,
     /// Zeroing is cheap, by host.
     pub zeroes_cheaply: [bool; 2],
+    /// What a Primary without good data does with I/O.
+    pub on_no_data: OnNoData,
     /// What a Primary does about a peer that it cannot see.
     pub fencing: Fencing,
     /// Longest run of a handler, in microseconds.
@@ -70,6 +73,8 @@ pub struct Profile {
     pub handlers: Handlers,
     /// Data frames of each class that a node can hold.
     pub window_frames: u32,
+    /// Clients keep what was not answered, and send it again.
+    pub kernel_clients: bool,
     /// What is done about a split brain, by host.
     pub split_brain: [SplitBrainPolicies; 2],
 }
@@ -103,6 +108,7 @@ impl Profile {
             delay_us_max: [100, 2_000, 30_000][random.below(speeds) as usize],
             act_weights,
             zeroes_cheaply: [random.chance(60), random.chance(60)],
+            on_no_data: [OnNoData::IoError, OnNoData::SuspendIo][random.below(2) as usize],
             fencing: [Fencing::DontCare, Fencing::ResourceOnly, Fencing::ResourceAndStonith]
                 [random.below(4).min(2) as usize],
             handler_us_max: [2_000, 100_000, 1_500_000][random.below(3) as usize],
@@ -111,13 +117,7 @@ impl Profile {
             sync_buffers: random.between(1, 8) as u32,
             sync_rate_max: (random.chance(20) && speeds == 3).then_some(200_000),
             window_frames: random.between(1, 12) as u32,
-            handlers: if random.chance(20) {
-                Handlers::default()
-                    .with(Handler::BeforeResyncTarget)
-                    .with(Handler::AfterResyncTarget)
-            } else {
-                Handlers::default()
-            },
+            handlers: draw_handlers(random),
             sync_rate_floor: [0, 50_000, 1 << 20][random.below(3) as usize],
             on_io_error: [OnIoError::Detach, OnIoError::PassOn, OnIoError::CallLocalIoError]
                 [random.below(3) as usize],
@@ -125,7 +125,8 @@ impl Profile {
                 [ChecksumUse::AfterCrash, ChecksumUse::Always, ChecksumUse::Never]
                     [random.below(3) as usize]
             }),
-            split_brain: [SplitBrainPolicies::default(); 2],
+            kernel_clients: random.chance(60),
+            split_brain: policies::draw(random),
         }
     }
 
@@ -146,6 +147,7 @@ impl Profile {
             act_weights: Vec::new(),
             zeroes_cheaply: [true; 2],
             on_io_error: OnIoError::Detach,
+            on_no_data: OnNoData::IoError,
             fencing: Fencing::DontCare,
             handler_us_max: 2_000,
             disk_timeout: None,
@@ -153,9 +155,10 @@ impl Profile {
             sync_buffers: 4,
             sync_rate_max: None,
             window_frames: 8,
-            handlers: Handlers::default(),
+            handlers: Handlers::default().with(Handler::FencePeer).with(Handler::UnfencePeer),
             sync_rate_floor: 4 << 20,
             checksums: [ChecksumUse::AfterCrash; 2],
+            kernel_clients: false,
             split_brain: [SplitBrainPolicies::default(); 2],
         }
     }
@@ -194,11 +197,11 @@ impl Profile {
             sync_buffers: self.sync_buffers,
             disk: DiskSettings {
                 fencing: self.fencing,
+                on_no_data: self.on_no_data,
                 on_io_error: self.on_io_error,
                 timeout: self.disk_timeout,
-                ..DiskSettings::default()
             },
-            handlers: self.handlers.with(Handler::FencePeer).with(Handler::UnfencePeer),
+            handlers: self.handlers,
             sync: SyncSettings {
                 rate_max: self.sync_rate_max,
                 rate_floor: self.sync_rate_floor,
@@ -208,6 +211,26 @@ impl Profile {
             ..Settings::new(RESOURCE.into(), me, node_names)
         }
     }
+}
+
+/// Those of fencing are there in most runs, the others in some.
+fn draw_handlers(random: &mut Random) -> Handlers {
+    let mut handlers = Handlers::default();
+    if random.chance(90) {
+        handlers = handlers.with(Handler::FencePeer).with(Handler::UnfencePeer);
+    }
+    let groups = [
+        [Handler::BeforeResyncTarget, Handler::AfterResyncTarget],
+        [Handler::SplitBrain, Handler::InitialSplitBrain],
+        [Handler::PriLost, Handler::PriLostAfterSb],
+        [Handler::LocalIoError, Handler::PriOnInconDegr],
+    ];
+    for group in groups {
+        if random.chance(20) {
+            handlers = group.into_iter().fold(handlers, Handlers::with);
+        }
+    }
+    handlers
 }
 
 #[cfg(test)]

@@ -42,19 +42,27 @@ pub struct Report {
 /// unwind.
 #[must_use]
 pub fn run(seed: u64, tracing: bool) -> Report {
-    run_with(seed, tracing, None)
+    run_with(seed, tracing, None, false)
+}
+
+/// Runs one seed with daemons that do not lock their disks: what D15 forbids, so a violation may
+/// come out.
+#[must_use]
+pub fn run_unlocked(seed: u64) -> Report {
+    run_with(seed, false, None, true)
 }
 
 /// Runs one seed with engines that break a rule on purpose: a violation is what should come out.
 #[must_use]
 pub fn run_broken(seed: u64, tracing: bool, mutation: Mutation) -> Report {
-    run_with(seed, tracing, Some(mutation))
+    run_with(seed, tracing, Some(mutation), false)
 }
 
-fn run_with(seed: u64, tracing: bool, broken: Option<Mutation>) -> Report {
+fn run_with(seed: u64, tracing: bool, broken: Option<Mutation>, unlocked: bool) -> Report {
     CURRENT_SEED.set(seed);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, None::<Profile>, tracing);
+        world.unlocked = unlocked;
         if let Some(mutation) = broken {
             world.break_rule(mutation);
         }
@@ -98,6 +106,7 @@ impl World {
     pub fn settle(&mut self) {
         self.calm = true;
         self.lose = None;
+        self.damage_in = None;
         self.mend_cable();
         let deadline_us = self.now_us + SETTLE_US_MAX;
         let mut looks = 0;
@@ -127,6 +136,7 @@ impl World {
     }
 
     fn mend_nodes(&mut self, looks: u32) {
+        self.mend_configuration();
         for host in [0, 1] {
             self.hosts[host].writes_stuck = false;
             self.stop_process(host, false);

@@ -77,7 +77,7 @@ impl World {
             Output::MeasureDisk => self.measure(host),
             Output::CloseDisk => self.disk_closes(host),
             Output::RunHandler { id, handler } => self.handler_begins(host, id, handler),
-            Output::ResumeMark { present } => self.hosts[host].resume_mark = present,
+            Output::ResumeMark { present } => self.resume_mark_is(host, present),
             Output::Stop => {
                 self.trace(|| format!("node {host} stops"));
                 self.process_ends(host);
@@ -102,20 +102,28 @@ impl World {
         self.trace(|| format!("node {host} says {event:?}"));
         match event {
             Event::Notice { text, .. } => {
-                if text.contains("solved. Sync from peer node") {
-                    // This node's changes are given up, by policy or by the operator's word.
-                    self.ledger.discard(host);
+                if text.contains("solved. Sync from") || text.contains("gives up its role") {
+                    self.split_brain_was_solved(host, text);
+                }
+                if text.contains("handshake: Sync { end: Target, amount: Full }") {
+                    self.hosts[host].replaced = true;
                 }
                 return self.coverage.hear(text);
             }
-            Event::Connection { new, .. } => {
+            Event::Connection { new, reason, .. } => {
+                self.coverage.hear(reason);
+                self.sees_connection(host, *new);
                 self.hosts[host].connection_changes += 1;
                 self.hosts[host].connection_changed_us = self.now_us;
                 self.hosts[host].peer_said.0 = *new;
             }
             Event::PeerDisk { new, .. } => self.hosts[host].peer_said.1 = *new,
-            Event::Role { .. } | Event::Disk { .. } | Event::Replication { .. } => {}
-            Event::Suspension { new, .. } => {
+            Event::Replication { new, .. } => self.hosts[host].replication = *new,
+            Event::Role { .. } | Event::Disk { .. } => {}
+            Event::Suspension { old, new, .. } => {
+                if new.no_data && !old.no_data {
+                    self.hosts[host].no_data_us = self.now_us;
+                }
                 self.hosts[host].frozen = new.any();
                 self.coverage.count("clients' I/O frozen or thawed");
             }
@@ -123,6 +131,7 @@ impl World {
         let now = Moment(self.now_us);
         let this = &mut self.hosts[host];
         this.status = this.node.as_ref().map(|node| node.status(now));
+        self.sees_state(host);
         self.state_changed(host, event);
     }
 
@@ -153,6 +162,9 @@ impl World {
         if let Work::Write { first_sector, stamps, .. } = &flight.work {
             let landed = *first_sector..first_sector + stamps.len();
             self.check_cover(landed);
+            if !self.hosts[host].runs(flight.incarnation) {
+                self.coverage.count("write of a dead process landed");
+            }
         }
         let this = &mut self.hosts[host];
         let geometry = &self.profile.geometry;
@@ -214,6 +226,8 @@ impl World {
         if more {
             self.metadata_begins(host);
         }
+        self.sees_metadata(&write.pages);
+        self.judge_rotation(host);
         self.check_cover_everywhere();
         self.trace(|| match self.hosts[host].metadata.superblock() {
             Ok(now) => format!("node {host} has durably {:?} {:?}", now.generations, now.flags),

@@ -13,6 +13,7 @@ use crate::profile::Profile;
 use crate::random::Random;
 use replicator::event::{Answer, Handler, Input};
 use replicator::ids::{HandlerId, Moment};
+use replicator::message::DataStatement;
 use replicator::mutation::Mutation;
 use replicator::node::Node;
 use replicator::wire::Kind;
@@ -39,6 +40,8 @@ pub(crate) enum Happening {
     StreamBreaks { host: usize, incarnation: u64, stream: usize },
     /// The client's turn.
     ClientActs { host: usize, incarnation: u64 },
+    /// A client whose connection broke opens another one.
+    ClientReturns { host: usize, incarnation: u64 },
     /// A resync buffer is free again.
     BufferFree { host: usize, incarnation: u64 },
     /// A disk that was given up may be idle now.
@@ -73,10 +76,16 @@ pub struct World {
     pub(crate) lose: Option<Kind>,
     /// The payload of the next message of this kind is damaged on the way.
     pub(crate) damage: Option<Kind>,
+    /// What each node has said last of its data.
+    pub(crate) said: [Option<DataStatement>; 2],
+    /// After so many frames one is damaged.
+    pub(crate) damage_in: Option<u64>,
     /// What the fence-peer handler of each host returns; none: it tells the truth.
     pub(crate) fence_exits: [Option<Option<i32>>; 2],
     /// How long handlers take; none: it is drawn.
     pub(crate) handler_us: Option<u64>,
+    /// Daemons do not lock their disks: they start while the I/O of their predecessors goes on.
+    pub(crate) unlocked: bool,
     /// Clients do nothing of their own accord.
     pub(crate) calm: bool,
     /// Both replicas are known to be the same, and neither has left since.
@@ -125,8 +134,11 @@ impl World {
             answers: BTreeMap::new(),
             lose: None,
             damage: None,
+            said: [None; 2],
+            damage_in: None,
             fence_exits: [None; 2],
             handler_us: None,
+            unlocked: false,
             calm: false,
             in_sync: false,
             metadata_false: false,
@@ -253,6 +265,11 @@ impl World {
                     self.client_acts(host);
                 }
             }
+            Happening::ClientReturns { host, incarnation } => {
+                if self.hosts[host].runs(incarnation) {
+                    self.client_returns(host);
+                }
+            }
             Happening::BufferFree { host, incarnation } => {
                 if self.hosts[host].runs(incarnation) {
                     let buffer = self.hosts[host].buffers.give(Use::Sync, Vec::new());
@@ -312,7 +329,11 @@ impl World {
     fn daemon_starts(&mut self, host: usize) {
         self.mind_known_ends(self.broken);
         let this = &mut self.hosts[host];
-        if !this.powered || !this.data.is_idle() || !this.metadata.is_idle() {
+        let busy = !this.data.is_idle() || !this.metadata.is_idle();
+        if !this.powered || busy && !self.unlocked {
+            if busy && !std::mem::replace(&mut this.waits_for_lock, true) {
+                self.coverage.count("start waited for its predecessor's I/O");
+            }
             self.plan(2_000, Happening::DaemonStarts { host });
             return;
         }
@@ -329,6 +350,7 @@ impl World {
             Err(error) => return self.fail(format!("node {host} cannot start: {error}")),
         };
         this.starting = false;
+        this.waits_for_lock = false;
         this.incarnation += 1;
         this.timer_at_us = None;
         this.status = None;

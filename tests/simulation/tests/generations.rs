@@ -1,7 +1,8 @@
 //! The named schedules of generations, split brains and restored disks: each ends well, and badly
 //! with every rule broken that it is about.
 
-use simulation::GENERATION_SCENARIOS;
+use replicator::event::Command;
+use simulation::{Broken, GENERATION_SCENARIOS, World};
 
 fn holds(name: &str) {
     let mut all = GENERATION_SCENARIOS.iter();
@@ -66,4 +67,54 @@ schedules! {
     resync_finish_lost;
     resync_missed_end_no_bits;
     lost_primary_after_no_writes;
+}
+
+/// An older copy meets its peer while one of them has no disk: nobody can judge it, and it does not
+/// grow out of its age by that.
+fn an_older_copy_is_noticed_after(meeting: impl Fn(&mut World)) {
+    let mut world = World::calm_pair(9);
+    world.take_copy(1);
+    for _ in 0..2 {
+        assert!(world.cut_and_wait());
+        world.reconnect();
+        assert!(world.gets_in_sync());
+        world.run_for(100_000);
+    }
+    world.write(0, 16..24);
+    world.flush(0);
+    assert!(world.demote_and_wait(0));
+    world.restore_copy(1);
+    meeting(&mut world);
+    assert!(world.gets_in_sync(), "{:?}", world.violation());
+    assert!(world.coverage().of("restored copy noticed") > 0, "the older copy was not noticed");
+}
+
+#[test]
+fn g8_an_older_copy_that_meets_a_peer_without_a_disk_is_noticed_later() {
+    an_older_copy_is_noticed_after(|world| {
+        world.ask(0, Command::Detach { force: true });
+        for _ in 0..4 {
+            assert!(world.bring_up_and_wait(1));
+            world.run_for(1_000_000);
+            world.kill_daemon(1);
+        }
+        world.ask(0, Command::Attach);
+        world.bring_up(1);
+    });
+}
+
+#[test]
+fn g8_an_older_copy_that_is_attached_under_a_connection_is_noticed() {
+    an_older_copy_is_noticed_after(|world| {
+        for _ in 0..4 {
+            world.break_disk(1, Broken::ALL);
+            world.bring_up(1);
+            world.run_for(1_000_000);
+            world.break_disk(1, Broken::default());
+            world.command(1, Command::Attach);
+            world.run_for(3_000);
+            world.kill_daemon(1);
+        }
+        world.bring_up(1);
+    });
 }

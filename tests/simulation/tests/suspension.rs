@@ -67,3 +67,54 @@ fn a_suspended_primary_is_not_demoted() {
     assert_eq!(world.status(0).map(|status| status.role), Some(Role::Secondary));
     assert_eq!(world.violation(), None);
 }
+
+/// A write is done on both disks, and its answer is held.
+fn write_and_hold(world: &mut World) {
+    world.stick_writes(0, true);
+    world.begin_write(0, 16..24);
+    world.run_for(10_000);
+    world.ask(0, Command::SuspendIo);
+    world.stick_writes(0, false);
+    world.run_for(10_000);
+    assert_eq!(world.client_waits_for(0), 1, "not held");
+}
+
+#[test]
+fn a_held_answer_is_an_error_when_both_disks_are_gone_meanwhile() {
+    let mut world = World::calm_pair(6);
+    write_and_hold(&mut world);
+    assert!(world.cut_and_wait());
+    world.ask(0, Command::Detach { force: true });
+    world.ask(0, Command::ResumeIo);
+    assert!(world.wait_for_client(0));
+    assert_eq!((world.client_errors(), world.violation()), (1, None));
+}
+
+#[test]
+fn a_held_answer_waits_for_the_hand_over_when_the_own_disk_is_gone_meanwhile() {
+    let mut world = World::calm_pair(7);
+    write_and_hold(&mut world);
+    // The take-over cannot end while the peer cannot flush.
+    world.stick_flushes(1, true);
+    world.ask(0, Command::Detach { force: true });
+    world.ask(0, Command::ResumeIo);
+    world.run_for(100_000);
+    assert_eq!(world.client_waits_for(0), 1, "answered before the peer has taken over");
+    world.stick_flushes(1, false);
+    assert!(world.wait_for_client(0));
+    assert_eq!((world.client_errors(), world.violation()), (0, None));
+}
+
+#[test]
+fn a_held_read_is_good_although_both_disks_are_gone_meanwhile() {
+    let mut world = World::calm_pair(8);
+    world.begin_read(0, 16..24);
+    world.ask(0, Command::SuspendIo);
+    world.run_for(10_000);
+    assert_eq!(world.client_waits_for(0), 1, "not held");
+    assert!(world.cut_and_wait());
+    world.ask(0, Command::Detach { force: true });
+    world.ask(0, Command::ResumeIo);
+    assert!(world.wait_for_client(0));
+    assert_eq!((world.client_errors(), world.violation()), (0, None));
+}
