@@ -8,8 +8,8 @@ use crate::generation::End;
 use crate::ids::HandlerId;
 use crate::message::Message;
 
-/// The handler that may forbid a resync (drbd-facts 1.7). It runs without a connection, however long
-/// it takes: in the middle of a handshake the Primary's clients would wait for it.
+/// The handler that may forbid a resync (drbd-facts 1.7). It runs without a connection, however
+/// long it takes: in the middle of a handshake the Primary's clients would wait for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum BeforeTarget {
     /// To be run before the next resync.
