@@ -147,7 +147,10 @@ impl World {
         self.hosts.iter().all(|host| host.data.is_idle() && host.client.open_count() == 0)
             && [0, 1].iter().all(|host| {
                 self.status(*host).is_some_and(|status| {
-                    sees_both_in_sync(&status) && status.out_of_sync_blocks == 0
+                    // A client that broke off does not wait for what it has asked for.
+                    sees_both_in_sync(&status)
+                        && status.out_of_sync_blocks == 0
+                        && status.requests_open == 0
                 })
             })
     }
