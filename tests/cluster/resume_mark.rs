@@ -45,7 +45,7 @@ fn a_stop_and_a_start_do_not_look_at_the_mark_at_the_same_time() {
     let started = pair.a.run(&["daemon", "r0"]).expect_code(20, "a start beside another one");
     assert!(started.stderr.contains("r0.lock is locked by process"), "{}", started.stderr);
     let log = pair.scratch().join("down.log");
-    let mut down = pair.a.begin(&["down", "r0"], &log);
+    let mut down = pair.a.begin_logged(&["down", "r0"], &log);
     // Every command meanwhile is one during which a stop that does not look would be over.
     for _ in 0..10 {
         pair.a.run(&["status", "r0"]).expect_code(10, "it is not up");

@@ -135,7 +135,7 @@ fn an_outdated_peer_is_waited_for_the_shortest_time() {
 /// Begins a wait on the first node, and returns when it has said `said`.
 fn begin(pair: &Pair, verb: &str, said: &str) -> (Server, std::path::PathBuf) {
     let log = pair.scratch().join(format!("{verb}.log"));
-    let server = pair.a.begin(&[verb, "r0"], &log);
+    let server = pair.a.begin_logged(&[verb, "r0"], &log);
     wait_until(&format!("{verb} says '{said}'"), SOON, || said_in(&log).contains(said));
     (server, log)
 }

@@ -159,7 +159,7 @@ impl Node {
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    pub fn begin(&self, arguments: &[&str], log: &Path) -> Server {
+    pub fn begin_logged(&self, arguments: &[&str], log: &Path) -> Server {
         Server::start(self.blkrep(arguments), log)
     }
 
