@@ -113,6 +113,7 @@ impl World {
         }
         self.judge_marks_of_promotion(host, with_peer);
         if with_peer {
+            self.kept_must_not_happen(1 - host);
             self.coverage.count("promotion with consent");
         } else {
             self.coverage.count("promotion alone");

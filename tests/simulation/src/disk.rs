@@ -106,6 +106,11 @@ impl DataDisk {
         self.in_flight.get(&ticket).is_some_and(|flight| matches!(flight.work, Work::Flush { .. }))
     }
 
+    /// The process that an I/O under way belongs to.
+    pub(crate) fn incarnation(&self, ticket: u64) -> Option<u64> {
+        self.in_flight.get(&ticket).map(|flight| flight.incarnation)
+    }
+
     /// What an I/O under way will do.
     pub(crate) fn work(&self, ticket: u64) -> Option<&Work> {
         self.in_flight.get(&ticket).map(|flight| &flight.work)

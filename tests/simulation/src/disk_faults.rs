@@ -10,6 +10,9 @@ use replicator::state::{DiskState, Role};
 /// `EIO`.
 const ERRNO: i32 = 5;
 
+/// What a dead process has under way on its disk lasts at most so long.
+const DEAD_IO_US_MAX: u64 = 2_000_000;
+
 /// Kinds of I/O of one disk that fail now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Broken {
@@ -93,6 +96,37 @@ impl World {
                 self.feed(host, Input::MetadataDone { io: write.io, outcome });
             }
         }
+    }
+
+    /// Sometimes what a process has under way on its disk when it dies takes long.
+    pub(crate) fn dead_io_lasts(&mut self, host: usize) {
+        if self.random.chance(40) {
+            let longer_us = self.random.between(5_000, DEAD_IO_US_MAX);
+            self.hosts[host].dead_io_until_us = self.now_us + longer_us;
+        }
+    }
+
+    /// What dead processes of a host have under way on its disk does not end before.
+    pub const fn dead_io_lasts_for(&mut self, host: usize, duration_us: u64) {
+        self.hosts[host].dead_io_until_us = self.now_us + duration_us;
+    }
+
+    /// From now on daemons start while the I/O of their predecessors goes on, which D15 forbids.
+    pub const fn do_not_lock_disks(&mut self) {
+        self.unlocked = true;
+    }
+
+    /// Puts off the end of an I/O of a dead process; true when that is done.
+    pub(crate) fn dead_io_goes_on(&mut self, host: usize, ticket: u64) -> bool {
+        let this = &self.hosts[host];
+        let until_us = this.dead_io_until_us;
+        let is_dead =
+            this.data.incarnation(ticket).is_some_and(|incarnation| !this.runs(incarnation));
+        let goes_on = is_dead && self.now_us < until_us;
+        if goes_on {
+            self.plan_at(until_us, Happening::DiskEnds { host, ticket });
+        }
+        goes_on
     }
 
     /// The engine gave the disk up: it is closed when its I/Os have returned.

@@ -24,7 +24,7 @@ impl World {
                 self.grow_disk(grown);
             }
         }
-        let assume_clean = self.random.chance(20);
+        let assume_clean = self.random.chance(50);
         let half = self.profile.geometry.device_bytes() - self.profile.spare_bytes / 2;
         let size_bytes = self.random.chance(30).then_some(half);
         let primary = [0, 1].into_iter().find(|host| {

@@ -40,6 +40,8 @@ pub(crate) struct Host {
     pub(crate) must_create: bool,
     /// Each metadata write takes so much longer, in microseconds.
     pub(crate) metadata_extra_us: u64,
+    /// What dead processes have under way on the disk does not end before.
+    pub(crate) dead_io_until_us: u64,
     /// Data writes under way do not end before this is taken back.
     pub(crate) writes_stuck: bool,
     /// Writes of data do not end; flushes do.
@@ -108,6 +110,7 @@ impl Host {
             starting: false,
             must_create: false,
             metadata_extra_us: 0,
+            dead_io_until_us: 0,
             writes_stuck: false,
             plain_writes_stuck: false,
             flushes_stuck: false,

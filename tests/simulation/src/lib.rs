@@ -69,7 +69,7 @@ pub use geometry::Geometry;
 pub use marks::{MARKS, never_taken, table};
 pub use profile::Profile;
 pub use random::Random;
-pub use run::{Report, current_seed, run, run_broken, run_unlocked};
+pub use run::{Report, current_seed, run, run_broken};
 pub use scenarios::{
     Ending, SCENARIOS, Scenario, Stage, all_scenarios, ensure, scenario_named, scenario_of, well,
 };

@@ -189,8 +189,7 @@ impl World {
             Act::Disconnect => self.say(host, Command::Disconnect),
             Act::Down => self.say(host, Command::Down),
             Act::KillDaemon => {
-                // Half of them while the disk holds everything back: it lands later.
-                self.hosts[host].writes_stuck |= self.random.chance(30);
+                self.dead_io_lasts(host);
                 self.kill_daemon(host);
             }
             Act::CutPower => self.cut_power(host),

@@ -73,6 +73,16 @@ impl World {
         self.client_leaves_when_done(host);
     }
 
+    /// The other node was promoted with the consent of `host`: what its clients keep must not happen
+    /// any more, whatever its daemon does (D16).
+    pub(crate) fn kept_must_not_happen(&mut self, host: usize) {
+        for open in &self.hosts[host].client.kept {
+            if let Wish::Write { issued, .. } | Wish::Trim { issued } = open.wish {
+                self.ledger.end(open.sectors.clone(), issued);
+            }
+        }
+    }
+
     /// The mark of the run directory changes: without it, or with a new one, an old device must not
     /// be attached again.
     pub(crate) fn resume_mark_is(&mut self, host: usize, present: bool) {

@@ -53,7 +53,9 @@ impl World {
         let rotations = &mut self.hosts[host].rotations;
         let Some(last) = rotations.last.replace(Box::new(now.clone())) else { return };
         if last.instance_id != now.instance_id || now.sequence < last.sequence {
-            *rotations = Rotations { last: rotations.last.take(), ..Rotations::default() };
+            // Another disk, or an older copy: whom that has met is not known.
+            let last = rotations.last.take();
+            *rotations = Rotations { last, met: true, ..Rotations::default() };
             return;
         }
         let (old, new) = (last.generations.current, now.generations.current);

@@ -42,27 +42,19 @@ pub struct Report {
 /// unwind.
 #[must_use]
 pub fn run(seed: u64, tracing: bool) -> Report {
-    run_with(seed, tracing, None, false)
-}
-
-/// Runs one seed with daemons that do not lock their disks: what D15 forbids, so a violation may
-/// come out.
-#[must_use]
-pub fn run_unlocked(seed: u64) -> Report {
-    run_with(seed, false, None, true)
+    run_with(seed, tracing, None)
 }
 
 /// Runs one seed with engines that break a rule on purpose: a violation is what should come out.
 #[must_use]
 pub fn run_broken(seed: u64, tracing: bool, mutation: Mutation) -> Report {
-    run_with(seed, tracing, Some(mutation), false)
+    run_with(seed, tracing, Some(mutation))
 }
 
-fn run_with(seed: u64, tracing: bool, broken: Option<Mutation>, unlocked: bool) -> Report {
+fn run_with(seed: u64, tracing: bool, broken: Option<Mutation>) -> Report {
     CURRENT_SEED.set(seed);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, None::<Profile>, tracing);
-        world.unlocked = unlocked;
         if let Some(mutation) = broken {
             world.break_rule(mutation);
         }

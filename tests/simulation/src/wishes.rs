@@ -154,7 +154,7 @@ impl World {
             self.plan(5_000, Happening::DiskEnds { host, ticket });
             return;
         }
-        if self.io_fails(host, ticket) {
+        if self.dead_io_goes_on(host, ticket) || self.io_fails(host, ticket) {
             return;
         }
         let Some(flight) = self.hosts[host].data.complete(ticket) else { return };
