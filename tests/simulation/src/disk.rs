@@ -156,6 +156,17 @@ impl DataDisk {
         }
     }
 
+    /// A flush has failed, and the disk has lost what it was to make durable (D3): what is read falls
+    /// back to what is durable, with what was completed since.
+    pub(crate) fn lose_cache(&mut self, up_to: u64, random: &mut Random) {
+        let lost_percent = [50, 100][random.below(2) as usize];
+        for (sector, cached) in self.cached.iter_mut().enumerate() {
+            cached.retain(|(serial, _)| *serial > up_to || !random.chance(lost_percent));
+            let newest = cached.last().map(|(_, stamp)| *stamp);
+            self.current[sector] = newest.unwrap_or(self.durable[sector]);
+        }
+    }
+
     /// The power goes: any subset of what is cached or under way survives, torn between sectors.
     pub(crate) fn lose_power(&mut self, random: &mut Random) {
         // Each cut has a mood of its own, so that all, nothing and every mixture happen.
@@ -211,6 +222,27 @@ mod tests {
             disk.lose_power(&mut Random::new(seed));
             assert_eq!(disk.current(), [8, 8], "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_failed_flush_loses_what_it_covered_and_nothing_since() {
+        let mut outcomes = std::collections::BTreeSet::new();
+        for seed in 0..100 {
+            let mut disk = DataDisk::new(3, 1);
+            write(&mut disk, 0, 7, true);
+            write(&mut disk, 0, 8, false);
+            let covered = disk.completed();
+            write(&mut disk, 1, 9, false);
+            disk.lose_cache(covered, &mut Random::new(seed));
+            let found = disk.current().to_vec();
+            assert_eq!(found[1..], [9, 9], "seed {seed}");
+            assert_eq!(disk.durable(), [7, 7, 1], "seed {seed}");
+            // What is left of the cache can still be made durable.
+            disk.destage(disk.completed());
+            assert_eq!(disk.durable(), found, "seed {seed}");
+            outcomes.insert(found[0]);
+        }
+        assert_eq!(Vec::from_iter(outcomes), [7, 8], "lost and kept");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use replicator::state::{DiskState, Role};
 
 /// `EIO`.
 const ERRNO: i32 = 5;
+/// A daemon that was told of a failed flush has written its mark by then, in microseconds. One that
+/// dies before can know nothing of what the disk has lost: two faults at once.
+const MARKED_US: u64 = 1_000_000;
 
 /// What a dead process has under way on its disk lasts at most so long.
 const DEAD_IO_US_MAX: u64 = 2_000_000;
@@ -31,6 +34,8 @@ impl Broken {
     pub const ALL: Self = Self { reads: true, writes: true, flushes: true, metadata: true };
     /// Only writes of data fail.
     pub const WRITES: Self = Self { reads: false, writes: true, flushes: false, metadata: false };
+    /// Only flushes of data fail.
+    pub const FLUSHES: Self = Self { reads: false, writes: false, flushes: true, metadata: false };
     /// Only reads of data fail.
     pub const READS: Self = Self { reads: true, writes: false, flushes: false, metadata: false };
 
@@ -75,6 +80,9 @@ impl World {
         };
         let Some(Flight { io, incarnation, work }) = flight else { return true };
         self.coverage.count("data I/O error");
+        if let Work::Flush { up_to } = work {
+            self.cache_is_doomed(host, incarnation, up_to);
+        }
         if self.hosts[host].runs(incarnation) {
             let input = match work {
                 Work::Digest { .. } => Input::DigestDone { io, read: Err(ERRNO) },
@@ -87,9 +95,32 @@ impl World {
         true
     }
 
+    /// What a failed flush was to make durable will be gone as soon as its daemon has written that
+    /// down, or attaches the disk again: nobody reads it before.
+    fn cache_is_doomed(&mut self, host: usize, incarnation: u64, up_to: u64) {
+        let this = &mut self.hosts[host];
+        if this.runs(incarnation) {
+            this.doomed_up_to = this.doomed_up_to.max(Some(up_to));
+            self.plan(MARKED_US, Happening::CacheLost { host, incarnation });
+        }
+    }
+
+    pub(crate) fn cache_is_lost(&mut self, host: usize, incarnation: u64) {
+        let this = &mut self.hosts[host];
+        if !this.runs(incarnation) || this.stopped {
+            return;
+        }
+        if let Some(up_to) = this.doomed_up_to.take() {
+            this.data.lose_cache(up_to, &mut self.random);
+            self.coverage.count("cache lost by a failed flush");
+        }
+    }
+
     /// The metadata write under way fails, and with it what waits behind it.
     pub(crate) fn metadata_fails(&mut self, host: usize) {
         self.coverage.count("metadata I/O error");
+        // The mark cannot be written: two faults at once.
+        self.hosts[host].doomed_up_to = None;
         for write in self.hosts[host].metadata.abandon_all() {
             if self.hosts[host].runs(write.incarnation) {
                 let outcome = IoOutcome::Failed { errno: ERRNO };
@@ -159,6 +190,8 @@ impl World {
         if !this.runs(incarnation) {
             return;
         }
+        self.cache_is_lost(host, incarnation);
+        let this = &mut self.hosts[host];
         if this.broken.reads {
             let reason = "input/output error".to_owned();
             return self.feed(host, Input::DiskOpenFailed { reason });

@@ -48,12 +48,16 @@ pub(crate) struct Host {
     pub(crate) plain_writes_stuck: bool,
     /// Data flushes under way do not end before this is taken back.
     pub(crate) flushes_stuck: bool,
+    /// Data reads under way do not end before this is taken back.
+    pub(crate) reads_stuck: bool,
     /// Reads of these sectors fail, until they are written.
     pub(crate) unreadable: BTreeSet<usize>,
     /// How its handlers end.
     pub(crate) handler_exit: Option<i32>,
     /// The handlers that were run, in order.
     pub(crate) handlers_run: Vec<Handler>,
+    /// A failed flush takes what was completed up to this serial number with it, soon.
+    pub(crate) doomed_up_to: Option<u64>,
     /// Which of its disk's I/O fails.
     pub(crate) broken: Broken,
     /// An older state of the disk that may come back (G8).
@@ -114,6 +118,7 @@ impl Host {
             writes_stuck: false,
             plain_writes_stuck: false,
             flushes_stuck: false,
+            reads_stuck: false,
             unreadable: BTreeSet::new(),
             handler_exit: Some(0),
             copy: None,
@@ -122,6 +127,7 @@ impl Host {
             restored: false,
             replaced: false,
             handlers_run: Vec::new(),
+            doomed_up_to: None,
             broken: Broken::default(),
             power_cuts: 0,
             stopped: false,

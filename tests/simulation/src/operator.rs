@@ -339,6 +339,7 @@ impl World {
         this.peer_said = (ConnectionState::Unconnected, DiskState::DUnknown);
         this.export_sectors = None;
         this.timer_at_us = None;
+        this.doomed_up_to = None;
         this.metadata.process_dies();
         self.in_sync = false;
     }
@@ -357,6 +358,7 @@ impl World {
         this.power_cuts += 1;
         this.writes_stuck = false;
         this.plain_writes_stuck = false;
+        this.reads_stuck = false;
         this.data.lose_power(&mut self.random);
         if this.metadata.lose_power(&mut self.random) {
             self.coverage.count("metadata write torn by a power cut");

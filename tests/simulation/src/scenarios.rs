@@ -349,7 +349,11 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Every scenario of every list.
 pub fn all_scenarios() -> impl Iterator<Item = &'static Scenario> {
-    SCENARIOS.iter().chain(crate::GENERATION_SCENARIOS).chain(crate::SCHEDULE_SCENARIOS)
+    SCENARIOS
+        .iter()
+        .chain(crate::GENERATION_SCENARIOS)
+        .chain(crate::SCHEDULE_SCENARIOS)
+        .chain(crate::LOSS_SCENARIOS)
 }
 
 /// The scenario of that name.

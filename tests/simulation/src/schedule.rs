@@ -29,7 +29,11 @@ impl World {
     /// When they do not come to that.
     #[must_use]
     pub fn pair_of(seed: u64, profile: Profile) -> Self {
-        let mut world = Self::new(seed, Some(profile), false);
+        let mut world = Self::new(
+            seed,
+            Some(profile),
+            std::env::var("TRACE").is_ok_and(|t| t == seed.to_string()),
+        );
         world.calm = true;
         world.run_for(100_000);
         world.promote(0);
@@ -207,6 +211,19 @@ impl World {
     /// Data flushes of a host do not end before this is taken back; writes do.
     pub fn stick_flushes(&mut self, host: usize, stuck: bool) {
         self.hosts[host].flushes_stuck = stuck;
+    }
+
+    /// Data reads of a host do not end before this is taken back.
+    pub fn stick_reads(&mut self, host: usize, stuck: bool) {
+        self.hosts[host].reads_stuck = stuck;
+    }
+
+    /// Every stream breaks now, and nothing gets through from then on.
+    pub fn break_link(&mut self) {
+        self.network.cut = [true; 2];
+        for stream in self.network.open_streams(0) {
+            self.reset_stream(stream);
+        }
     }
 
     /// A sector of a host's disk cannot be read until it is written.

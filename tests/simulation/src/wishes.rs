@@ -149,7 +149,8 @@ impl World {
         let this = &mut self.hosts[host];
         let stuck = this.writes_stuck && this.data.is_write(ticket)
             || this.plain_writes_stuck && this.data.is_write(ticket) && !this.data.is_flush(ticket)
-            || this.flushes_stuck && this.data.is_flush(ticket);
+            || this.flushes_stuck && this.data.is_flush(ticket)
+            || this.reads_stuck && !this.data.is_write(ticket);
         if stuck {
             self.plan(5_000, Happening::DiskEnds { host, ticket });
             return;

@@ -46,6 +46,8 @@ pub(crate) enum Happening {
     BufferFree { host: usize, incarnation: u64 },
     /// A disk that was given up may be idle now.
     DiskCloses { host: usize, incarnation: u64 },
+    /// A failed flush takes the cache with it.
+    CacheLost { host: usize, incarnation: u64 },
     /// The disk that was asked for is open.
     DiskOpens { host: usize, incarnation: u64 },
     /// The daemon is started.
@@ -279,6 +281,7 @@ impl World {
             Happening::DiskCloses { host, incarnation } => {
                 self.disk_closes_when_idle(host, incarnation);
             }
+            Happening::CacheLost { host, incarnation } => self.cache_is_lost(host, incarnation),
             Happening::DiskOpens { host, incarnation } => self.disk_is_open(host, incarnation),
             Happening::DaemonStarts { host } => self.daemon_starts(host),
             Happening::HandlerEnds { host, incarnation, id, handler, asked } => {
