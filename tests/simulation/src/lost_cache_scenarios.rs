@@ -9,7 +9,7 @@ use crate::scenarios::{Ending, Stage, ensure};
 use crate::world::World;
 use replicator::event::{Answer, Command};
 use replicator::settings::OnIoError;
-use replicator::state::{ConnectionState, DiskState};
+use replicator::state::{ConnectionState, DiskState, ReplicationState};
 use std::ops::Range;
 
 const SECTORS: Range<usize> = 16..24;
@@ -90,23 +90,28 @@ pub(crate) fn a_bad_block_after_the_peers_loss(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// G1: a block of the source goes bad while the two find out which of them is the source: the
+/// G1: a block of the source goes bad while it prepares the resync that the two have agreed on: the
 /// peer's copy is not given up for it.
 pub(crate) fn a_bad_block_in_a_handshake(stage: Stage) -> Ending {
-    for delay_us in (0..6_000).step_by(40) {
-        let (mut world, _) = unflushed_write(stage, delay_us, passing_on());
+    for seed in 0..5 {
+        let (mut world, _) = unflushed_write(stage, seed, passing_on());
         world.cut_power(1);
         let lost = until_connected(&mut world, 0, false);
         ensure(&world, lost, "the loss of the peer was not noticed")?;
         world.spoil_sector(0, OTHERS.start);
+        world.slow_metadata(0, 50_000);
         up(&mut world, 1)?;
-        world.run_for(delay_us);
+        let agreed = world.run_until(LONG_US, |world| {
+            world.status(0).is_some_and(|status| status.replication == ReplicationState::WFBitMapS)
+        });
+        ensure(&world, agreed, "no resync was agreed on")?;
         world.begin_read(0, OTHERS);
         world.run_for(LONG_US);
-        let good = |host: usize| {
+        let is_good = |host: usize| {
             world.status(host).is_some_and(|status| status.disk > DiskState::Inconsistent)
         };
-        ensure(&world, good(0) || good(1), &format!("no good copy is left at {delay_us}"))?;
+        ensure(&world, !is_good(0), "the bad block was not noticed")?;
+        ensure(&world, is_good(1), "no good copy is left")?;
     }
     Ok(())
 }
