@@ -6,6 +6,7 @@ use super::peer::Intent;
 use super::persist::Then;
 use super::promote::RoleChange;
 use super::replica::Replica;
+use super::route::Purpose;
 use super::{Node, Sync};
 use crate::block_set::BlockSet;
 use crate::event::{Handler, Level, Output, Refusal, RefusalClass};
@@ -52,9 +53,8 @@ impl Node {
                  and run 'blkrep create-md' before that to copy everything from the peer"
             ),
         );
-        if what == FLUSH && !self.breaks(Mutation::FailedFlushKeepsCache) {
-            // D3: what was in its cache may be gone, as after a loss of power.
-            self.persist_superblock(|superblock| superblock.flags.lost_power = true, None);
+        if what == FLUSH {
+            self.mark_cache_lost();
         }
         if what != METADATA_WRITE {
             self.mark_as_left();
@@ -68,10 +68,43 @@ impl Node {
     /// A disk that leaves while data go on elsewhere is marked not UpToDate if it can still be
     /// written (D10). Whether it can is not waited for.
     pub(super) fn mark_as_left(&mut self) {
+        if self.flush_is_under_way() {
+            // It may still fail, and nobody would hear of it.
+            self.mark_cache_lost();
+        }
         let goes_on = self.peer.disk() == DiskState::UpToDate;
         if goes_on && !self.breaks(Mutation::LeftDiskStaysUpToDate) {
             self.persist_superblock(|superblock| superblock.flags.was_up_to_date = false, None);
         }
+    }
+
+    /// D3: what was in its cache may be gone, as after a loss of power.
+    fn mark_cache_lost(&mut self) {
+        if !self.breaks(Mutation::FailedFlushKeepsCache) {
+            self.persist_superblock(|superblock| superblock.flags.lost_power = true, None);
+        }
+    }
+
+    /// The own disk has a flush that it has not returned.
+    fn flush_is_under_way(&mut self) -> bool {
+        self.ios.keys().into_iter().any(|key| match self.ios.get_mut(key) {
+            Some(Purpose::PairFlush(_) | Purpose::GuestFlush { .. } | Purpose::FlushThen(_)) => {
+                true
+            }
+            Some(
+                Purpose::ClientRead { .. }
+                | Purpose::VoidRead(_)
+                | Purpose::GuestRead { .. }
+                | Purpose::ClientWrite(_)
+                | Purpose::Guest(_)
+                | Purpose::SyncRead { .. }
+                | Purpose::SyncDigest { .. }
+                | Purpose::SyncWrite { .. }
+                | Purpose::ResizeZero { .. }
+                | Purpose::Metadata(_),
+            )
+            | None => false,
+        })
     }
 
     /// Everything that hung on the disk is settled here, in this order. What it holds counts for

@@ -86,4 +86,9 @@ pub(crate) const LOSS_SCENARIOS: &[Scenario] = &[
         catches: &[Mutation::FailedFlushKeepsCache],
         play: lost_cache_scenarios::a_failed_flush_takes_the_cache,
     },
+    Scenario {
+        name: "d3_a_flush_fails_after_the_disk",
+        catches: &[Mutation::FailedFlushKeepsCache],
+        play: lost_cache_scenarios::a_flush_fails_after_the_disk,
+    },
 ];

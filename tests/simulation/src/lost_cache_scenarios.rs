@@ -135,3 +135,27 @@ pub(crate) fn a_failed_flush_takes_the_cache(stage: Stage) -> Ending {
     }
     Ok(())
 }
+
+/// The same, and the disk is given up for another error before its flush has returned.
+pub(crate) fn a_flush_fails_after_the_disk(stage: Stage) -> Ending {
+    for seed in 0..20 {
+        let (mut world, stamp) = unflushed_write(stage, seed, Profile::calm());
+        apart(&mut world)?;
+        world.stick_flushes(0, true);
+        world.begin_flush(0);
+        world.run_for(5_000);
+        world.break_disk(0, Broken { reads: true, ..Broken::FLUSHES });
+        world.begin_read(0, OTHERS);
+        world.run_for(100_000);
+        world.stick_flushes(0, false);
+        world.run_for(LONG_US);
+        ensure(&world, world.client_errors() == 2, "what failed was answered")?;
+        world.kill_daemon(0);
+        world.break_disk(0, Broken::default());
+        up(&mut world, 0)?;
+        world.mend_cable();
+        in_sync(&mut world)?;
+        is_left(&world, stamp)?;
+    }
+    Ok(())
+}

@@ -29,11 +29,7 @@ impl World {
     /// When they do not come to that.
     #[must_use]
     pub fn pair_of(seed: u64, profile: Profile) -> Self {
-        let mut world = Self::new(
-            seed,
-            Some(profile),
-            std::env::var("TRACE").is_ok_and(|t| t == seed.to_string()),
-        );
+        let mut world = Self::new(seed, Some(profile), false);
         world.calm = true;
         world.run_for(100_000);
         world.promote(0);

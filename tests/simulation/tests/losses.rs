@@ -19,4 +19,5 @@ scenario_tests! {
     g7_a_bad_block_after_the_peers_loss
     g1_a_bad_block_in_a_handshake
     d3_a_failed_flush_takes_the_cache
+    d3_a_flush_fails_after_the_disk
 }
