@@ -42,7 +42,6 @@ mutations! {
     HeldAnswersOutliveData: "D2: what was held back is answered although no good copy is left";
     QuietUnheard: "D8: a demotion that waits until nothing is under way does not hear when that is so";
     DemotionNeedsDisk: "D8: a demotion waits for the mark of a disk that failed under its flush";
-    DetachForgetsSealed: "D5: a detach marks no bits for what a flush under way has sealed";
     SourceMayLeave: "D10: a disk is detached while the peer is asked to give its data up for it";
     HungReadsWait: "D15: clients wait for reads of a hung disk that was given up";
     DetachWaitsForParked: "D15: a detach waits for reads that wait for the detach";

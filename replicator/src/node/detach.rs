@@ -122,12 +122,10 @@ impl Node {
         if self.replica.attached().is_none() || !self.detach_is_still_right() {
             return;
         }
-        // D5: what the peer has not flushed leaves the log with its bits; a pair that nobody waits
-        // for may have begun since.
+        // D5: what the peer has not flushed leaves the log with its bits, also what a flush under way
+        // has sealed. With the peer's flush before this (D10) nothing should be left of either.
         let mut unflushed: Vec<BlockRange> = self.unflushed.runs().collect();
-        if !self.breaks(Mutation::DetachForgetsSealed) {
-            unflushed.extend(self.pairs.sealed_runs());
-        }
+        unflushed.extend(self.pairs.sealed_runs());
         for run in unflushed {
             self.mark_out_of_sync(run);
         }
