@@ -64,6 +64,12 @@ impl Resize {
         !matches!(self.stage, Stage::Idle)
     }
 
+    /// One is under way, on whichever end: no resync may begin, for its bitmap would be of another
+    /// size than its device.
+    pub(super) const fn changes_the_size(&self) -> bool {
+        self.is_under_way() || !matches!(self.led, Led::Nothing)
+    }
+
     /// Clients' writes and flushes wait.
     pub(super) const fn holds(&self) -> bool {
         match self.stage {
@@ -290,6 +296,10 @@ impl Node {
     /// First step, on both nodes at once.
     pub(super) fn resize_flushed(&mut self) {
         let Stage::Draining { order, proposal } = self.resize.stage else { return };
+        if !matches!(self.sync, Sync::Idle) {
+            self.resize_gives_up("a resync has begun");
+            return;
+        }
         self.resize.stage = Stage::Preparing { order, proposal, mine: false, peers: false };
         let Proposal { size_bytes, assume_clean, .. } = proposal;
         self.send(Message::ResizePrepare { size_bytes, assume_clean });
