@@ -34,6 +34,22 @@ impl World {
         self.resize(host, size_bytes, assume_clean);
     }
 
+    /// Grows now, or, in half of the cases, at the next moment at which it can come to something.
+    pub(crate) fn grow_some_time(&mut self, host: usize) {
+        if self.in_sync || self.random.chance(50) {
+            self.grow(host);
+        } else {
+            self.grow_wanted = true;
+        }
+    }
+
+    pub(crate) fn grow_if_wanted(&mut self) {
+        if self.in_sync && std::mem::take(&mut self.grow_wanted) {
+            self.coverage.count("resize when in sync");
+            self.grow(0);
+        }
+    }
+
     /// `resize` on a host.
     pub fn resize(
         &mut self,

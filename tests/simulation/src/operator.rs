@@ -215,7 +215,7 @@ impl World {
             Act::StickDisk => {
                 self.hosts[host].writes_stuck ^= true;
             }
-            Act::Resize => self.grow(host),
+            Act::Resize => self.grow_some_time(host),
             Act::ResolveSplitBrain => self.resolve_split_brain(host),
             Act::SuspendIo => self.say(host, Command::SuspendIo),
             Act::ResumeIo => self.say(host, Command::ResumeIo),

@@ -73,8 +73,8 @@ impl World {
         self.client_leaves_when_done(host);
     }
 
-    /// The other node was promoted with the consent of `host`: what its clients keep must not happen
-    /// any more, whatever its daemon does (D16).
+    /// The other node was promoted with the consent of `host`: what its clients keep must not
+    /// happen any more, whatever its daemon does (D16).
     pub(crate) fn kept_must_not_happen(&mut self, host: usize) {
         for open in &self.hosts[host].client.kept {
             if let Wish::Write { issued, .. } | Wish::Trim { issued } = open.wish {

@@ -90,6 +90,7 @@ impl World {
         while self.now_us < until_us && self.violation().is_none() {
             self.run_for(100_000);
             self.check_equal();
+            self.grow_if_wanted();
         }
     }
 

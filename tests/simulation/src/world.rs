@@ -80,6 +80,8 @@ pub struct World {
     pub(crate) damage: Option<Kind>,
     /// What each node has said last of its data.
     pub(crate) said: [Option<DataStatement>; 2],
+    /// The device is to grow as soon as both are in sync.
+    pub(crate) grow_wanted: bool,
     /// After so many frames one is damaged.
     pub(crate) damage_in: Option<u64>,
     /// What the fence-peer handler of each host returns; none: it tells the truth.
@@ -137,6 +139,7 @@ impl World {
             lose: None,
             damage: None,
             said: [None; 2],
+            grow_wanted: false,
             damage_in: None,
             fence_exits: [None; 2],
             handler_us: None,
