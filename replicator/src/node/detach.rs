@@ -122,7 +122,8 @@ impl Node {
         if self.replica.attached().is_none() || !self.detach_is_still_right() {
             return;
         }
-        // D5: what the peer has not flushed leaves the log with its bits, also what a flush under way
+        // D5: what the peer has not flushed leaves the log with its bits, also what a flush now
+        // under way
         // has sealed. With the peer's flush before this (D10) nothing should be left of either.
         let mut unflushed: Vec<BlockRange> = self.unflushed.runs().collect();
         unflushed.extend(self.pairs.sealed_runs());

@@ -156,7 +156,8 @@ impl DataDisk {
         }
     }
 
-    /// A flush has failed, and the disk has lost what it was to make durable (D3): what is read falls
+    /// A flush has failed, and the disk has lost what it was to make durable (D3): what is read
+    /// falls
     /// back to what is durable, with what was completed since.
     pub(crate) fn lose_cache(&mut self, up_to: u64, random: &mut Random) {
         let lost_percent = [50, 100][random.below(2) as usize];

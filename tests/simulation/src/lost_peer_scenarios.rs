@@ -25,7 +25,8 @@ fn is_connected(world: &World, host: usize) -> bool {
     world.status(host).is_some_and(|status| status.connection == ConnectionState::Connected)
 }
 
-/// D9: the target takes the grant while the source's disk goes: the Primary hears of it, and goes on
+/// D9: the target takes the grant while the source's disk goes: the Primary hears of it, and goes
+/// on
 /// with that copy.
 pub(crate) fn a_target_adopts_without_its_source(stage: Stage) -> Ending {
     let mut world = stage.calm_pair(1);

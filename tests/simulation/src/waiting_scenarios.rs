@@ -187,7 +187,8 @@ pub(crate) fn the_handler_before_a_resync_freezes_nobody(stage: Stage) -> Ending
     ensure(&world, count == 1, &format!("the handler was run {count} times"))
 }
 
-/// D4: the two begin a resync on the connection that they have, and it breaks there: the Primary has
+/// D4: the two begin a resync on the connection that they have, and it breaks there: the Primary
+/// has
 /// lost a peer that was UpToDate.
 pub(crate) fn a_loss_at_the_start_of_a_resync(stage: Stage) -> Ending {
     let fencing = Fencing::ResourceAndStonith;
