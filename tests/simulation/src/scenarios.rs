@@ -232,7 +232,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "io_errors_with_exact_resync_sizes",
-        catches: &[Mutation::AloneWithoutBits],
+        catches: &[Mutation::BitmapsNotUnited],
         play: disk_scenarios::io_errors_with_exact_sizes,
     },
     Scenario {
