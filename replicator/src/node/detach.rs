@@ -122,9 +122,8 @@ impl Node {
         if self.replica.attached().is_none() || !self.detach_is_still_right() {
             return;
         }
-        // D5: what the peer has not flushed leaves the log with its bits, also what a flush now
-        // under way
-        // has sealed. With the peer's flush before this (D10) nothing should be left of either.
+        // D5: what the peer has not flushed leaves the log with its bits, also what a flush under
+        // way has sealed. With the peer's flush before this (D10) neither should be left.
         let mut unflushed: Vec<BlockRange> = self.unflushed.runs().collect();
         unflushed.extend(self.pairs.sealed_runs());
         for run in unflushed {
@@ -177,7 +176,10 @@ impl Node {
             self.answer(command, Err(state(text)));
             return;
         }
-        if self.role == Role::Primary && self.far.hands_over() && self.peer.is_connected() {
+        if self.role == Role::Primary
+            && self.far.hands_over()
+            && self.peer.disk() == DiskState::UpToDate
+        {
             let text =
                 format!("{peer} is just taking over the data of {me}; try again in a moment");
             self.answer(command, Err(state(text)));

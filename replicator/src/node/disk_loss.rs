@@ -19,12 +19,33 @@ use crate::state::{DiskState, Role};
 use crate::timers::Timer;
 use metadata::units::{BlockRange, ByteRange};
 
-/// What failed, in words: nothing more is written to such a disk, lest both copies of the
-/// superblock are hit (D13).
-pub(super) const METADATA_WRITE: &str = "metadata write";
+/// What the own disk did not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DiskFault {
+    /// A read of data.
+    Read,
+    /// A write of data.
+    Write,
+    /// A flush: what was in its cache may be gone (D3).
+    Flush,
+    /// A write of metadata: nothing more is written there, lest both copies of the superblock are
+    /// hit (D13).
+    Metadata,
+    /// An answer within `disk-timeout` (D15).
+    Answer,
+}
 
-/// The same for a flush.
-pub(super) const FLUSH: &str = "flush";
+impl DiskFault {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Flush => "flush",
+            Self::Metadata => "metadata write",
+            Self::Answer => "request (it did not return within disk-timeout)",
+        }
+    }
+}
 
 /// The own disk is being marked as not UpToDate; nothing is answered before both are true (D12,
 /// D18).
@@ -39,11 +60,11 @@ pub(super) struct Degrading {
 impl Node {
     /// A flush or a metadata write failed, or a write that the disk's policy does not forgive: the
     /// disk is given up (D3).
-    pub(super) fn disk_failed(&mut self, what: &str, errno: i32) {
+    pub(super) fn disk_failed(&mut self, what: DiskFault, errno: i32) {
         if self.replica.is_gone() {
             return;
         }
-        let reason = format!("a {what} failed ({})", describe(errno));
+        let reason = format!("a {} failed ({})", what.name(), describe(errno));
         let old = self.replica.state();
         self.disk_changed(old, DiskState::Failed, &reason);
         self.notice(
@@ -53,11 +74,13 @@ impl Node {
                  and run 'blkrep create-md' before that to copy everything from the peer"
             ),
         );
-        if what == FLUSH {
-            self.mark_cache_lost();
-        }
-        if what != METADATA_WRITE {
-            self.mark_as_left();
+        match what {
+            DiskFault::Flush => {
+                self.mark_cache_lost();
+                self.mark_as_left();
+            }
+            DiskFault::Read | DiskFault::Write | DiskFault::Answer => self.mark_as_left(),
+            DiskFault::Metadata => {}
         }
         self.give_disk_up(DiskState::Failed, "it is given up");
         if self.settings.disk.on_io_error == OnIoError::CallLocalIoError {
@@ -129,6 +152,7 @@ impl Node {
         self.pairs.forget_unflushed();
         self.timers.stop(Timer::Flush);
         self.disk_watch_ends();
+        self.reads_have_grace();
         self.outdating_without_disk();
         self.generation_pending = false;
         self.degrading = None;
@@ -181,22 +205,26 @@ impl Node {
     /// A client's write failed on the own disk.
     pub(super) fn write_failed(&mut self, blocks: BlockRange, errno: i32) {
         match self.settings.disk.on_io_error {
-            OnIoError::Detach | OnIoError::CallLocalIoError => self.disk_failed("write", errno),
-            OnIoError::PassOn => self.degrade(blocks, "write", errno),
+            OnIoError::Detach | OnIoError::CallLocalIoError => {
+                self.disk_failed(DiskFault::Write, errno)
+            }
+            OnIoError::PassOn => self.degrade(blocks, DiskFault::Write, errno),
         }
     }
 
     /// A client's read failed on the own disk. It is tried on the peer's, when that may answer.
     pub(super) fn read_failed(&mut self, range: ByteRange, errno: i32) {
         match self.settings.disk.on_io_error {
-            OnIoError::Detach | OnIoError::CallLocalIoError => self.disk_failed("read", errno),
-            OnIoError::PassOn => self.degrade(range.blocks_touched(), "read", errno),
+            OnIoError::Detach | OnIoError::CallLocalIoError => {
+                self.disk_failed(DiskFault::Read, errno)
+            }
+            OnIoError::PassOn => self.degrade(range.blocks_touched(), DiskFault::Read, errno),
         }
     }
 
     /// The disk is kept, and is not UpToDate any more: durably, and with the peer's disk flushed,
     /// before a client gets its answer (D12, D18).
-    fn degrade(&mut self, blocks: BlockRange, what: &str, errno: i32) {
+    fn degrade(&mut self, blocks: BlockRange, what: DiskFault, errno: i32) {
         if self.replica.is_gone() {
             return;
         }
@@ -205,9 +233,10 @@ impl Node {
             self.notice(
                 Level::Error,
                 format!(
-                    "a {what} of the local disk failed at block {} ({}); these data are not UpToDate any \
+                    "a {} of the local disk failed at block {} ({}); these data are not UpToDate any \
                      more; mend the disk, then run 'blkrep detach' and 'blkrep attach' to copy what it \
                      missed",
+                    what.name(),
                     blocks.first,
                     describe(errno)
                 ),
@@ -282,10 +311,12 @@ impl Node {
         errno: i32,
     ) {
         match self.settings.disk.on_io_error {
-            OnIoError::Detach | OnIoError::CallLocalIoError => self.disk_failed("write", errno),
+            OnIoError::Detach | OnIoError::CallLocalIoError => {
+                self.disk_failed(DiskFault::Write, errno)
+            }
             OnIoError::PassOn => {
                 self.failed_guest_writes.push((link, number));
-                self.degrade(range.blocks_touched(), "write", errno);
+                self.degrade(range.blocks_touched(), DiskFault::Write, errno);
             }
         }
     }

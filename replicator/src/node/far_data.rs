@@ -99,8 +99,7 @@ impl Node {
         self.hand_over();
     }
 
-    /// The peer is gone, or was when it was to flush: what it holds of what was answered may be
-    /// gone
+    /// The peer is gone, or was when it was to flush: of what was answered it may lack what it loses
     /// with its power, and this node's own data are not good enough to say more.
     pub(super) fn peer_may_have_lost(&mut self) {
         let bits = self.replica.known().is_some_and(|disk| disk.bitmap.count() > 0);

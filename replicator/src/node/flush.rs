@@ -5,7 +5,7 @@
 use super::Node;
 use super::Sync;
 use super::access::Gate;
-use super::disk_loss::FLUSH;
+use super::disk_loss::DiskFault;
 use super::route::Purpose;
 use crate::block_set::BlockSet;
 use crate::event::{IoOutcome, Output};
@@ -232,7 +232,7 @@ impl Node {
             && !self.breaks(Mutation::FailedFlushCounts)
         {
             // A failed flush is never retried and never reported as success (D3).
-            self.disk_failed(FLUSH, errno);
+            self.disk_failed(DiskFault::Flush, errno);
             return;
         }
         if let Some(pair) = self.pair_mut(number)

@@ -2,7 +2,7 @@
 //! D11, D15).
 
 use super::Node;
-use super::disk_loss::FLUSH;
+use super::disk_loss::DiskFault;
 use super::log::LogUser;
 use super::route::Purpose;
 use crate::event::{IoOutcome, Lane, Output, Payload};
@@ -255,7 +255,7 @@ impl Node {
     pub(super) fn guest_flush_done(&mut self, link: LinkId, number: u64, outcome: IoOutcome) {
         self.guest.flushes_open -= 1;
         match outcome {
-            IoOutcome::Failed { errno } => self.disk_failed(FLUSH, errno),
+            IoOutcome::Failed { errno } => self.disk_failed(DiskFault::Flush, errno),
             IoOutcome::Done { .. }
                 if self.is_session(link) && self.replica.attached().is_some() =>
             {

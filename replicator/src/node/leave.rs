@@ -52,11 +52,14 @@ impl Node {
 
     /// Detaches when nothing is under way any more; a disk that was given up is simply left.
     pub(super) fn leave_when_quiet(&mut self) {
+        if self.leaving.is_none() {
+            return;
+        }
         // What a disk that was given up has not returned holds nobody up (D15).
         let busy = self.guest_holds_disk()
             || self.sole_is_busy()
             || !(self.persist.is_idle() || self.replica.is_gone());
-        if self.leaving.is_none() || busy || self.outdating.is_parting() {
+        if busy || self.outdating.is_parting() {
             return;
         }
         if self.replica.is_gone() {

@@ -1,7 +1,7 @@
 //! Metadata on their way to the disk, and what may go on when they are durable.
 
 use super::Node;
-use super::disk_loss::METADATA_WRITE;
+use super::disk_loss::DiskFault;
 use super::replica::Attached;
 use super::route::Purpose;
 use crate::event::{IoOutcome, Output};
@@ -194,7 +194,7 @@ impl Node {
                 self.persist.durable.extend(then);
                 self.numbers_durable(carried);
             }
-            IoOutcome::Failed { errno } => self.disk_failed(METADATA_WRITE, errno),
+            IoOutcome::Failed { errno } => self.disk_failed(DiskFault::Metadata, errno),
         }
     }
 

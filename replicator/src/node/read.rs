@@ -103,6 +103,9 @@ impl Node {
     /// The disk was given up and does not return what it has begun: clients get their errors. The
     /// buffers are its own until it does (D15), so nothing else can be read into them.
     pub(super) fn reads_on_hung_disk_fail(&mut self) {
+        if self.breaks(Mutation::HungReadsWait) {
+            return;
+        }
         for key in self.ios.keys() {
             let Some(purpose) = self.ios.get_mut(key) else { continue };
             if let Purpose::ClientRead { request, buffer, .. } = *purpose {

@@ -2,6 +2,7 @@
 //! new end, the superblock there, the old one voided; bits of the new part set, or the part zeroed.
 
 use super::Node;
+use super::disk_loss::DiskFault;
 use super::persist::Then;
 use super::route::{AfterFlush, Purpose};
 use crate::event::{IoOutcome, Output};
@@ -100,7 +101,7 @@ impl Node {
 
     pub(super) fn resize_zero_done(&mut self, attempt: u64, end: u64, outcome: IoOutcome) {
         if let IoOutcome::Failed { errno } = outcome {
-            self.disk_failed("write", errno);
+            self.disk_failed(DiskFault::Write, errno);
         } else if attempt == self.resize.attempt {
             self.resize_zero(end, attempt);
         }

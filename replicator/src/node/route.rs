@@ -1,7 +1,7 @@
 //! Where the answer of each I/O goes.
 
 use super::Node;
-use super::disk_loss::FLUSH;
+use super::disk_loss::DiskFault;
 use super::persist::Then;
 use crate::digest::Digested;
 use crate::event::{ClientError, IoOutcome, Output};
@@ -132,7 +132,7 @@ impl Node {
 
     fn flush_then_done(&mut self, after: AfterFlush, outcome: IoOutcome) {
         if let IoOutcome::Failed { errno } = outcome {
-            self.disk_failed(FLUSH, errno);
+            self.disk_failed(DiskFault::Flush, errno);
         }
         match after {
             AfterFlush::Attach => self.attach_flushed(),

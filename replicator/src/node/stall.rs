@@ -2,6 +2,7 @@
 //! running (D19).
 
 use super::Node;
+use super::disk_loss::DiskFault;
 use crate::event::Lane;
 use crate::ids::{IoId, Moment};
 use crate::message::Message;
@@ -36,6 +37,10 @@ impl Node {
 
     /// A disk that has not answered for `disk-timeout` is given up like one that failed.
     pub(super) fn disk_overdue(&mut self) {
+        if self.replica.is_gone() {
+            self.reads_on_hung_disk_fail();
+            return;
+        }
         let Some(timeout) = self.settings.disk.timeout else { return };
         while let Some((io, began)) = self.disk_watch.begun.front().copied() {
             if self.ios.get_mut(io.0).is_none() {
@@ -44,15 +49,22 @@ impl Node {
                 if self.breaks(Mutation::NoDiskTimeout) {
                     return;
                 }
-                self.disk_failed("request (it did not return within disk-timeout)", TIMED_OUT);
-                if !self.breaks(Mutation::HungReadsWait) {
-                    self.reads_on_hung_disk_fail();
-                }
+                self.disk_failed(DiskFault::Answer, TIMED_OUT);
+                // The others have most likely waited as long.
+                self.reads_on_hung_disk_fail();
                 return;
             } else {
                 self.timers.set(Timer::Disk, began.after(timeout));
                 return;
             }
+        }
+    }
+
+    /// The disk was given up, perhaps because it hangs (`detach --force`): what it still reads has a
+    /// while to return, and to be read from the peer if it failed.
+    pub(super) fn reads_have_grace(&mut self) {
+        if self.reads_here > 0 {
+            self.timers.set(Timer::Disk, self.now.after(self.settings.net.timeout));
         }
     }
 

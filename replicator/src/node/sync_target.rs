@@ -1,6 +1,7 @@
 //! The target of a resync drives it: asks for what its bitmap says, writes what comes (DESIGN 5,
 //! D7).
 
+use super::disk_loss::DiskFault;
 use super::progress::Progress;
 use super::route::Purpose;
 use super::{Node, Sync};
@@ -367,7 +368,7 @@ impl Node {
         self.guest.sync_writes_open -= 1;
         self.wish(Output::Release(buffer));
         if let IoOutcome::Failed { errno } = outcome {
-            self.disk_failed("write", errno);
+            self.disk_failed(DiskFault::Write, errno);
             return;
         }
         if !self.is_session(link) {

@@ -157,8 +157,7 @@ impl DataDisk {
     }
 
     /// A flush has failed, and the disk has lost what it was to make durable (D3): what is read
-    /// falls
-    /// back to what is durable, with what was completed since.
+    /// falls back to what is durable, with what was completed since.
     pub(crate) fn lose_cache(&mut self, up_to: u64, random: &mut Random) {
         let lost_percent = [50, 100][random.below(2) as usize];
         for (sector, cached) in self.cached.iter_mut().enumerate() {

@@ -26,8 +26,7 @@ fn is_connected(world: &World, host: usize) -> bool {
 }
 
 /// D9: the target takes the grant while the source's disk goes: the Primary hears of it, and goes
-/// on
-/// with that copy.
+/// on with that copy.
 pub(crate) fn a_target_adopts_without_its_source(stage: Stage) -> Ending {
     let mut world = stage.calm_pair(1);
     apart(&mut world)?;

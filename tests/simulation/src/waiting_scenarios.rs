@@ -29,11 +29,21 @@ fn attached_again(world: &mut World, host: usize) -> Ending {
 
 /// D15: reads of a disk that hangs end when it is given up, and nobody waits for them any more.
 pub(crate) fn hung_reads_end(stage: Stage) -> Ending {
-    let profile = Profile { disk_timeout: Some(Duration::from_secs(1)), ..Profile::calm() };
-    let mut world = stage.pair_of(1, profile);
+    for disk_timeout in [Some(Duration::from_secs(1)), None] {
+        hung_read_ends(stage, disk_timeout)?;
+    }
+    Ok(())
+}
+
+/// With `disk-timeout`, or by `detach --force`.
+fn hung_read_ends(stage: Stage, disk_timeout: Option<Duration>) -> Ending {
+    let mut world = stage.pair_of(1, Profile { disk_timeout, ..Profile::calm() });
     world.write(0, SECTORS);
     world.stick_reads(0, true);
     world.begin_read(0, SECTORS);
+    if disk_timeout.is_none() {
+        world.ask(0, Command::Detach { force: true });
+    }
     world.run_for(LONG_US);
     ensure(&world, world.client_waits_for(0) == 0, "the client still waits for the hung disk")?;
     ensure(&world, world.client_errors() == 1, "the hung read was answered as if it were done")?;
@@ -188,8 +198,7 @@ pub(crate) fn the_handler_before_a_resync_freezes_nobody(stage: Stage) -> Ending
 }
 
 /// D4: the two begin a resync on the connection that they have, and it breaks there: the Primary
-/// has
-/// lost a peer that was UpToDate.
+/// has lost a peer that was UpToDate.
 pub(crate) fn a_loss_at_the_start_of_a_resync(stage: Stage) -> Ending {
     let fencing = Fencing::ResourceAndStonith;
     let profile = Profile { fencing, ..Profile::growing([Placement::Internal; 2]) };
