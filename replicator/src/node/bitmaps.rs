@@ -16,7 +16,7 @@ use crate::state::{DiskState, Role};
 use crate::wire::BITMAP_RUNS_BYTES_MAX;
 use metadata::generations::same_generation;
 use metadata::runs;
-use metadata::units::{BlockRange, device_blocks};
+use metadata::units::device_blocks;
 
 impl Node {
     /// Sends the own bitmap and waits for the peer's; for a full sync all bits are set instead.
@@ -36,18 +36,6 @@ impl Node {
         } else {
             self.clear_by_proof();
             self.send_bitmap();
-        }
-    }
-
-    /// For the simulator: what a node does that takes the peer's word for its cache (F6).
-    fn clear_by_proof(&mut self) {
-        if self.breaks(Mutation::ProofClearsBits) {
-            let flushed: Vec<BlockRange> = self.unflushed.runs().collect();
-            if let Some(disk) = self.replica.writable() {
-                for blocks in flushed {
-                    disk.bitmap.clear(blocks);
-                }
-            }
         }
     }
 

@@ -155,14 +155,6 @@ impl Node {
         }
     }
 
-    /// For the simulator: after a start nothing counts as unflushed (F10a).
-    fn counts_as_flushed(&mut self) -> bool {
-        self.breaks(Mutation::StartCountsAsFlushed)
-            && self.unflushed.is_empty()
-            && self.pairs.is_idle()
-            && self.begin_alone()
-    }
-
     /// Starts a pair now, or lets the waiters share the next one.
     pub(super) fn pair_begin(&mut self, waiters: Vec<Waiter>) {
         let must_go = waiters.contains(&Waiter::Degraded)

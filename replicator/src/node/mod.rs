@@ -8,6 +8,7 @@ mod alive;
 mod alone;
 mod attach;
 mod bitmaps;
+mod broken;
 mod commands;
 mod demote;
 mod detach;

@@ -1,6 +1,7 @@
 //! Where the answer of each I/O goes.
 
 use super::Node;
+use super::broken::follows_a_start;
 use super::disk_loss::DiskFault;
 use super::persist::Then;
 use crate::digest::Digested;
@@ -160,22 +161,5 @@ impl Node {
             Role::Primary => ClientError::Io,
             Role::Secondary => ClientError::Shutdown,
         }
-    }
-}
-
-/// For the simulator: the flushes by which what a predecessor wrote becomes durable (F10a).
-const fn follows_a_start(after: AfterFlush) -> bool {
-    match after {
-        AfterFlush::Attach
-        | AfterFlush::Alone
-        | AfterFlush::SyncStart(_)
-        | AfterFlush::Promote { .. } => true,
-        AfterFlush::NoneLeft(_)
-        | AfterFlush::TakeOver { .. }
-        | AfterFlush::SoleCopy
-        | AfterFlush::Detach
-        | AfterFlush::ByHand
-        | AfterFlush::ResizeZeroed { .. }
-        | AfterFlush::Leave => false,
     }
 }

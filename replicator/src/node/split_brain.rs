@@ -6,7 +6,6 @@ use super::promote::{OWN_ACCORD, RoleChange};
 use super::verdict::is_full;
 use crate::event::{CloseHow, Handler, Level, Output};
 use crate::generation::{Decision, End, Verdict};
-use crate::ids::NodeIndex;
 use crate::message::{DataStatement, RefusalCode, RefusalMessage};
 use crate::mutation::Mutation;
 use crate::settings::RrConflict;
@@ -61,11 +60,6 @@ impl Node {
             "Split-Brain detected, {how}. Sync from {from} node; {amount} copied over the data of {victim}"
         );
         self.notice(Level::Warning, text);
-    }
-
-    /// For the simulator: one of the two nodes tells its administrator nothing.
-    pub(super) fn keeps_a_split_brain_to_itself(&self) -> bool {
-        self.breaks(Mutation::SplitBrainToldOnce) && self.settings.me == NodeIndex::Second
     }
 
     /// The peer has found the split brain, and nobody resolves it.

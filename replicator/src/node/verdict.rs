@@ -117,30 +117,6 @@ impl Node {
         decision
     }
 
-    /// For the simulator: the verdict with its rule broken.
-    fn misjudge(&self, decision: &mut Decision, mine: &DataStatement, theirs: &DataStatement) {
-        if self.breaks(Mutation::BitmapIdentifierStays) {
-            decision.corrected = mine.generations;
-        }
-        let discards = self.breaks(Mutation::DiscardAlwaysCounts) && decision.split_brain.is_none();
-        let victim = match (mine.discard_my_data, theirs.discard_my_data) {
-            (true, false) if discards => Some(End::Target),
-            (false, true) if discards => Some(End::Source),
-            (_, _) => None,
-        };
-        if let Some(end) = victim {
-            decision.verdict = Verdict::Sync { end, amount: Amount::Bitmap };
-        }
-        let (older, related) =
-            (self.breaks(Mutation::OlderIsSource), matches!(decision.rule, 50 | 70));
-        if let Verdict::Sync { end, .. } = &mut decision.verdict
-            && older
-            && related
-        {
-            *end = end.other();
-        }
-    }
-
     fn carry_out(
         &mut self,
         decision: Decision,

@@ -351,19 +351,6 @@ impl Node {
         true
     }
 
-    /// For the simulator: its extents count as free when the peer alone has it.
-    fn log_drops_at_the_peers_word(&mut self, key: u64) {
-        if !self.breaks(Mutation::InFlightLeavesLog) {
-            return;
-        }
-        if let Some(write) = self.writes.open.0.get_mut(key)
-            && std::mem::take(&mut write.logged)
-        {
-            let range = write.range;
-            self.log_give_back(range);
-        }
-    }
-
     fn window_has_room(&mut self) {
         // Without good data there is no window to wait for any more: the rest is refused.
         match self.gate() {

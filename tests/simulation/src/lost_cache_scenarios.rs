@@ -73,14 +73,21 @@ pub(crate) fn a_hand_over_is_not_over_before_its_flush(stage: Stage) -> Ending {
     Ok(())
 }
 
+/// The peer has lost its power, and with it a write; a block of the Primary's disk has gone bad, and
+/// nobody has read it yet.
+fn with_a_bad_block_alone(stage: Stage, seed: u64) -> Result<(World, u64), String> {
+    let (mut world, stamp) = unflushed_write(stage, seed, passing_on());
+    world.cut_power(1);
+    let lost = until_connected(&mut world, 0, false);
+    ensure(&world, lost, "the loss of the peer was not noticed")?;
+    world.spoil_sector(0, OTHERS.start);
+    Ok((world, stamp))
+}
+
 /// G7: the peer loses its power, and then a block of the Primary's disk goes bad.
 pub(crate) fn a_bad_block_after_the_peers_loss(stage: Stage) -> Ending {
     for seed in 0..20 {
-        let (mut world, stamp) = unflushed_write(stage, seed, passing_on());
-        world.cut_power(1);
-        let lost = until_connected(&mut world, 0, false);
-        ensure(&world, lost, "the loss of the peer was not noticed")?;
-        world.spoil_sector(0, OTHERS.start);
+        let (mut world, stamp) = with_a_bad_block_alone(stage, seed)?;
         world.read(0, OTHERS);
         let bad = world.status(0).is_some_and(|status| status.disk == DiskState::Inconsistent);
         ensure(&world, bad, "the bad block was not noticed")?;
@@ -94,11 +101,7 @@ pub(crate) fn a_bad_block_after_the_peers_loss(stage: Stage) -> Ending {
 /// peer's copy is not given up for it.
 pub(crate) fn a_bad_block_in_a_handshake(stage: Stage) -> Ending {
     for seed in 0..5 {
-        let (mut world, _) = unflushed_write(stage, seed, passing_on());
-        world.cut_power(1);
-        let lost = until_connected(&mut world, 0, false);
-        ensure(&world, lost, "the loss of the peer was not noticed")?;
-        world.spoil_sector(0, OTHERS.start);
+        let (mut world, _) = with_a_bad_block_alone(stage, seed)?;
         world.slow_metadata(0, 50_000);
         up(&mut world, 1)?;
         let agreed = world.run_until(LONG_US, |world| {
