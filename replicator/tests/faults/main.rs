@@ -5,6 +5,7 @@
 //! answered, no two nodes are Primary while connected, and a node without its disk still connects.
 
 mod daemon;
+mod hot_extents;
 mod ko_count;
 mod look;
 mod pair;
