@@ -99,8 +99,8 @@ impl Node {
         self.hand_over();
     }
 
-    /// The peer is gone, or was when it was to flush: of what was answered it may lack what it loses
-    /// with its power, and this node's own data are not good enough to say more.
+    /// The peer is gone, or was when it was to flush: of what was answered it may lack what it
+    /// loses with its power, and this node's own data are not good enough to say more.
     pub(super) fn peer_may_have_lost(&mut self) {
         let bits = self.replica.known().is_some_and(|disk| disk.bitmap.count() > 0);
         let lost = self.role == Role::Primary && bits && self.peer.disk() != DiskState::UpToDate;

@@ -60,8 +60,8 @@ impl Node {
         }
     }
 
-    /// The disk was given up, perhaps because it hangs (`detach --force`): what it still reads has a
-    /// while to return, and to be read from the peer if it failed.
+    /// The disk was given up, perhaps because it hangs (`detach --force`): what it still reads has
+    /// a while to return, and to be read from the peer if it failed.
     pub(super) fn reads_have_grace(&mut self) {
         if self.reads_here > 0 {
             self.timers.set(Timer::Disk, self.now.after(self.settings.net.timeout));

@@ -73,8 +73,8 @@ pub(crate) fn a_hand_over_is_not_over_before_its_flush(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// The peer has lost its power, and with it a write; a block of the Primary's disk has gone bad, and
-/// nobody has read it yet.
+/// The peer has lost its power, and with it a write; a block of the Primary's disk has gone bad,
+/// and nobody has read it yet.
 fn with_a_bad_block_alone(stage: Stage, seed: u64) -> Result<(World, u64), String> {
     let (mut world, stamp) = unflushed_write(stage, seed, passing_on());
     world.cut_power(1);
