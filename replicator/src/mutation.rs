@@ -99,6 +99,7 @@ mutations! {
     ResizeForgottenWithoutDisk: "D20: a node that loses its disk exports the size of before a resize";
     ResizeUnasked: "D20: the Primary commits and uses the new size before the peer has committed";
     ResizeOldEndLost: "D20: the place where the disk ended before it grew is not searched";
+    SizeServedEarly: "D20: clients are told the size taken in a handshake before it is durable";
     ResizeKeepsLarger: "D20: a node that alone has the commit keeps the larger size at the handshake";
     SkipRotation: "G2: no new generation before an answer alone";
     AnswerBeforeTakeOver: "D10: clients are answered before the peer has taken over";

@@ -132,12 +132,15 @@ fn without_primary(
         let split = if has_started(one, other.bitmap) { one.history[0] } else { one.bitmap };
         split & PRIMARY_BIT != 0
     };
-    // A source that had begun has united the bitmaps already: then the numbers of changes tell
-    // nothing any more, and what they said stands.
+    let said = (mine.out_of_sync_blocks, yours.out_of_sync_blocks);
+    // Two that have united their bitmaps count the same, and what they said before stands: the
+    // source that has begun had more. Otherwise the numbers still tell it, even if a source has
+    // begun: it counts its own changes and those of the other, which has changed things since then
+    // if it counts more.
     let changes = match (has_started(s, p.bitmap), has_started(p, s.bitmap)) {
-        (true, false) => (1, 0),
-        (false, true) => (0, 1),
-        (true, true) | (false, false) => (mine.out_of_sync_blocks, yours.out_of_sync_blocks),
+        (true, false) if said.0 == said.1 => (1, 0),
+        (false, true) if said.0 == said.1 => (0, 1),
+        (true | false, true | false) => said,
     };
     // DRBD's order when neither, or both, were Primary: who changed nothing, then who changed less.
     let undecided = || by_changes(me, changes).map(|end| Chosen { end, by_changes: true });
@@ -153,7 +156,8 @@ fn without_primary(
             (false, true) => chosen(End::Source),
             (true, true) | (false, false) => undecided(),
         },
-        AfterSb0Pri::DiscardZeroChanges => match changes {
+        // Not by what was said before: the other may have changed as much since then.
+        AfterSb0Pri::DiscardZeroChanges => match said {
             (0, 0) => chosen(tie(me)),
             (0, _) => chosen(End::Target),
             (_, 0) => chosen(End::Source),

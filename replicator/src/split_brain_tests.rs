@@ -252,3 +252,30 @@ fn the_first_differing_policy_is_named_with_both_values() {
         Some(("always-asbp", "no".into(), "yes".into()))
     );
 }
+
+/// A source that has begun counts the other's changes with its own, unless they came later.
+#[test]
+fn a_start_that_never_arrived_hides_no_changes() {
+    use crate::generation_steps::begin_sync;
+    use AfterSb0Pri as P;
+    let begun = |changes: u64| {
+        let mut side = second(Secondary, true, changes);
+        side.generations = begin_sync(side.generations, 0xb000, 0xd000);
+        side
+    };
+    // (policy, first's changes, those of the second, which has begun, victim)
+    let rows = [
+        (P::DiscardZeroChanges, 0, 5, FIRST),
+        // The first has the united bitmap in memory, or has changed as many blocks since then.
+        (P::DiscardZeroChanges, 5, 5, None),
+        (P::DiscardZeroChanges, 9, 5, None),
+        (P::DiscardLeastChanges, 3, 5, FIRST),
+        (P::DiscardLeastChanges, 5, 5, FIRST),
+        (P::DiscardLeastChanges, 9, 5, SECOND),
+    ];
+    for (policy, changes, begun_changes, expected) in rows {
+        let one = first(Secondary, true, changes);
+        let found = victim(&zero(policy), &one, &begun(begun_changes));
+        assert_eq!(found, expected, "{policy:?} {changes} {begun_changes}");
+    }
+}

@@ -68,6 +68,8 @@ pub(super) enum Then {
     ResizeCommitted { attempt: u64 },
     /// The second step, on the Secondary.
     ResizeLed(LinkId),
+    /// The size on which the two go on after a resize that broke off.
+    SizeTaken,
     /// The bitmap and the mark of a clean detach.
     Left,
 }
@@ -225,6 +227,7 @@ impl Node {
                 Then::ResizePrepared { attempt } => self.resize_metadata_durable(attempt),
                 Then::ResizeCommitted { attempt } => self.resize_committed_here(attempt),
                 Then::ResizeLed(link) => self.resize_led_durable(link),
+                Then::SizeTaken => self.export_has_size(),
                 Then::Left => self.left(),
             }
         }

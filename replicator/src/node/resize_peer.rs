@@ -232,21 +232,24 @@ impl Node {
             disk.bitmap.set(part.blocks_touched());
             self.persist_bitmap();
         }
+        let is_other_size = mine.agreed != 0 && mine.agreed != size_bytes;
         self.persist_superblock(
             |superblock| {
                 superblock.device_bytes = size_bytes;
                 superblock.proposed_bytes = proposed;
                 superblock.logical_block_bytes = logical_block_bytes;
             },
-            None,
+            is_other_size.then_some(Then::SizeTaken),
         );
-        if mine.agreed != 0 && mine.agreed != size_bytes {
+        if is_other_size {
             let text = format!(
                 "a resize broke off: the device has {size_bytes} bytes now, as on {}",
                 self.settings.peer_name()
             );
             self.notice(Level::Warning, text);
-            self.export_has_size();
+            if self.breaks(Mutation::SizeServedEarly) {
+                self.export_has_size();
+            }
         }
     }
 }

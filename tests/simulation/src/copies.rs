@@ -61,6 +61,7 @@ impl World {
         let (Ok(old), Ok(now)) = (copy.metadata.superblock(), peer.metadata.superblock()) else {
             return false;
         };
+        let Some(shown) = copy.metadata.shown() else { return false };
         let least = now.peer_minimum;
         let is_known = least.instance_id == old.instance_id
             && !old.generations.is_just_created()
@@ -68,7 +69,7 @@ impl World {
             // From before the device grew: refused by its size, and for the operator to replace.
             && old.device_bytes == now.device_bytes;
         let shows_less =
-            old.met.superblock < least.superblock_sequence || old.met.log < least.log_sequence;
+            shown.superblock < least.superblock_sequence || shown.log < least.log_sequence;
         // Without the mark it goes on alone on a generation that the peer has taken since.
         let Generations { current, bitmap, history: [younger, older] } = now.generations;
         let taken = [current, bitmap, younger, older];

@@ -9,7 +9,7 @@ use metadata::bitmap::{Bitmap, page_count_for};
 use metadata::layout::{Layout, LogGeometry, Placement};
 use metadata::page::Page;
 use metadata::superblock::{
-    ChooseError, Creation, End, FoundEnd, ResourceName, Superblock, choose_end,
+    ChooseError, Creation, End, FoundEnd, ResourceName, Sequences, Superblock, choose_end,
 };
 use metadata::units::{ByteRange, EXTENT_BLOCKS, PAGE_BYTES, device_blocks};
 use replicator::event::{DiskImage, DiskSize};
@@ -295,6 +295,25 @@ impl MetadataDisk {
             }
         };
         layout.expect("invariant: metadata that were laid out once fit")
+    }
+
+    /// The numbers that a start would show to the peer (G8): as of the last superblock of a
+    /// connection, or of the log where nothing else was written since.
+    pub(crate) fn shown(&self) -> Option<Sequences> {
+        let found = self.find().ok()?;
+        let layout = self.layout(&found);
+        let superblock = found.superblock;
+        let mut met = superblock.met;
+        if met.superblock == superblock.sequence {
+            let ring = self.get(layout.ring_offset, layout.log.ring_bytes());
+            let newest = match replay(&ring, &superblock.identity(), layout.log) {
+                Replay::Hot { next_sequence, .. } | Replay::AllOutOfSync { next_sequence, .. } => {
+                    next_sequence.saturating_sub(1)
+                }
+            };
+            met.log = met.log.max(newest);
+        }
+        Some(met)
     }
 
     /// What a start would find out of sync; none without a usable superblock.

@@ -98,3 +98,27 @@ pub(crate) fn is_remembered_without_a_disk(stage: Stage) -> Ending {
     }
     Ok(())
 }
+
+/// The peer has committed, the connection was lost, and it was promoted: the Primary that still
+/// serves the old size takes the new one in the handshake.
+pub(crate) fn serves_a_taken_size_when_it_is_durable(stage: Stage) -> Ending {
+    let mut world = growing_pair(stage, 5);
+    let before = world.size_bytes(0);
+    world.lose_next(Kind::ResizeCommitted);
+    let answer = both_grow(&mut world, false);
+    let refused = matches!(answer, Some(Answer::Refused(_)));
+    ensure(&world, refused && world.has_lost(), "the peer's commit was not lost")?;
+    let cut = world.cut_and_wait();
+    let answer = world.ask(1, Command::Primary { force: false });
+    ensure(&world, cut && answer == Some(Answer::Done), "the other node was not promoted")?;
+    world.slow_metadata(0, 20_000);
+    world.reconnect();
+    let taken = world.run_until(LONG_US, |world| world.size_bytes(0) > before);
+    ensure(&world, taken, "the size was not taken")?;
+    // They are two Primaries, and stay apart.
+    world.run_for(1_000_000);
+    let last = world.last_sector(0);
+    world.begin_write(0, last..last + 1);
+    let answered = world.wait_for_client(0);
+    ensure(&world, answered, "no answer to a write into the part that is new")
+}

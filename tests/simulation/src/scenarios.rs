@@ -341,6 +341,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: resize_scenarios::takes_a_lone_commit_back,
     },
     Scenario {
+        name: "d20_a_size_taken_in_a_handshake_is_served_when_it_is_durable",
+        catches: &[Mutation::SizeServedEarly],
+        play: resize_scenarios::serves_a_taken_size_when_it_is_durable,
+    },
+    Scenario {
         name: "d20_the_size_is_remembered_without_a_disk",
         catches: &[Mutation::ResizeForgottenWithoutDisk],
         play: resize_scenarios::is_remembered_without_a_disk,
