@@ -92,6 +92,7 @@ mutations! {
     SuperblockCopiesAtOnce: "D13: both copies of the superblock are one write";
     AdmitWhileBusy: "D15: a connection is admitted while I/O of the old one is under way";
     PromoteWhileBusy: "D15: a promotion does not wait for I/O of the peer";
+    DeadDialReplaces: "D15: a greeting alone, without an answer to the own one, is a new connection";
     OldConnectionReadOn: "D15: the old connection is read on after a new one is admitted";
     WriteDuringHandshake: "D17: writes go on alone while a handshake is under way";
     LostPowerForgotten: "G1: a node does not mark that it lost power";

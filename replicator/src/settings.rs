@@ -249,7 +249,7 @@ pub struct Settings {
     pub me: NodeIndex,
     /// Names of both nodes, in the order of the configuration.
     pub node_names: [String; 2],
-    /// The shared secret; none: the peer is believed.
+    /// The shared secret; none: whoever answers is believed to be the peer.
     pub secret: Option<Vec<u8>>,
     /// Timers of the connection.
     pub net: NetTimers,

@@ -166,8 +166,8 @@ impl Node {
     pub(super) fn admit(&mut self, candidate: &Candidate) {
         let (link, origin) = (candidate.link, candidate.origin);
         if let Some(session) = &self.peer.session {
-            let stays = !self.is_preferred(origin) || self.is_preferred(session.origin);
-            if candidate.rival && stays {
+            let is_beaten = !self.is_preferred(origin) || self.is_preferred(session.origin);
+            if candidate.rival && (is_beaten || !self.peer.in_handshake()) {
                 self.wish(Output::CloseLink { link, how: CloseHow::Abort });
                 return;
             }
@@ -209,6 +209,18 @@ impl Node {
             } else {
                 other.rival = true;
                 self.peer.candidates.push(other);
+            }
+        }
+    }
+
+    /// The two are connected: own dials that crossed are over, lest the peer takes them for a new
+    /// connection.
+    pub(super) fn hang_up_dials(&mut self) {
+        for candidate in std::mem::take(&mut self.peer.candidates) {
+            if candidate.origin == LinkOrigin::Dialled {
+                self.wish(Output::CloseLink { link: candidate.link, how: CloseHow::Abort });
+            } else {
+                self.peer.candidates.push(candidate);
             }
         }
     }

@@ -62,6 +62,11 @@ pub(crate) const LOSS_SCENARIOS: &[Scenario] = &[
         play: lost_peer_scenarios::a_served_generation_is_remembered,
     },
     Scenario {
+        name: "d15_an_abandoned_dial_replaces_nothing",
+        catches: &[Mutation::DeadDialReplaces],
+        play: lost_peer_scenarios::an_abandoned_dial_replaces_nothing,
+    },
+    Scenario {
         name: "d10_a_detach_flushes_the_peer",
         catches: &[Mutation::DetachFlushesAlone],
         play: lost_cache_scenarios::a_detach_flushes_the_peer,

@@ -133,3 +133,21 @@ pub(crate) fn a_served_generation_is_remembered(stage: Stage) -> Ending {
     in_sync(&mut world)?;
     ensure(&world, world.sector(0, SECTORS.start) == stamp, "the newer write is lost")
 }
+
+/// D15: of two dials that crossed one is given up by its dialler; when it is accepted late it does
+/// not replace the connection that the other one has become.
+pub(crate) fn an_abandoned_dial_replaces_nothing(stage: Stage) -> Ending {
+    for seed in 0..40 {
+        let mut world = stage.calm_pair(seed);
+        apart(&mut world)?;
+        world.reconnect();
+        let met =
+            world.run_until(LONG_US, |world| [0, 1].iter().all(|at| is_connected(world, *at)));
+        ensure(&world, met, "the two did not meet")?;
+        let before = [0, 1].map(|host| world.hosts[host].connection_changes);
+        world.run_for(1_000_000);
+        let after = [0, 1].map(|host| world.hosts[host].connection_changes);
+        ensure(&world, before == after, "the connection was replaced by an abandoned dial")?;
+    }
+    Ok(())
+}

@@ -20,4 +20,5 @@ scenario_tests! {
     g1_a_bad_block_in_a_handshake
     d3_a_failed_flush_takes_the_cache
     d3_a_flush_fails_after_the_disk
+    d15_an_abandoned_dial_replaces_nothing
 }
