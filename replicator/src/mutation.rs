@@ -52,6 +52,7 @@ mutations! {
     LossUnnoticedInSession: "D4: a peer lost at the start of a resync in a session is not noticed";
     AdoptionUnsaid: "D9: a Primary that lost its disk is not told that the target has adopted its grant";
     NewGenerationUnexposed: "G7: new-current-uuid on a Primary is none that its clients have seen";
+    DetachAnswersEarly: "D10: a detach is over before the peer has taken the data over";
     DetachFlushesAlone: "D10: a Primary that detaches flushes its own disk alone";
     HandOverTrustsCache: "G7: a peer that lost power before it took over counts as if it had not";
     DegradedTrustsCache: "G7: a peer that lost power serves a Primary whose disk went bad meanwhile";

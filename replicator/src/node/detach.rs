@@ -148,7 +148,25 @@ impl Node {
             let old = self.replica.state();
             self.give_disk_up(old, "detached");
         }
-        self.answer(detaching.command, Ok(()));
+        self.detach_answer = Some(detaching.command);
+    }
+
+    /// The disk is closed, and the peer has taken a Primary's data over or is gone: an attach may
+    /// follow at once.
+    pub(super) fn detach_answer_when_over(&mut self) {
+        let is_under_way = self.disk_open || self.peer_takes_over();
+        if is_under_way && self.leaving.is_none() && !self.breaks(Mutation::DetachAnswersEarly) {
+            return;
+        }
+        if let Some(command) = self.detach_answer.take() {
+            self.answer(command, Ok(()));
+        }
+    }
+
+    fn peer_takes_over(&self) -> bool {
+        self.role == Role::Primary
+            && self.far.hands_over()
+            && self.peer.disk() == DiskState::UpToDate
     }
 
     /// The disk went by itself before the detach was over: that is what was asked for.
@@ -176,10 +194,7 @@ impl Node {
             self.answer(command, Err(state(text)));
             return;
         }
-        if self.role == Role::Primary
-            && self.far.hands_over()
-            && self.peer.disk() == DiskState::UpToDate
-        {
+        if self.peer_takes_over() {
             let text =
                 format!("{peer} is just taking over the data of {me}; try again in a moment");
             self.answer(command, Err(state(text)));

@@ -118,6 +118,8 @@ pub struct Node {
     /// The disk is being opened for this command.
     opening: Option<CommandId>,
     detaching: Option<Detaching>,
+    /// The disk has left in order; whoever asked for it hears when an attach may follow.
+    detach_answer: Option<CommandId>,
     degrading: Option<Degrading>,
     /// The peer's writes that failed here, told when that is durable.
     failed_guest_writes: Vec<(crate::ids::LinkId, u64)>,
@@ -188,6 +190,7 @@ impl Node {
             disk_open: false,
             opening: None,
             detaching: None,
+            detach_answer: None,
             degrading: None,
             failed_guest_writes: Vec::new(),
             peer: Peer::default(),
@@ -306,6 +309,7 @@ impl Node {
         }
         self.promote_when_quiet();
         self.detach_when_quiet();
+        self.detach_answer_when_over();
         self.resize_when_drained();
         self.leave_when_quiet();
     }

@@ -62,6 +62,11 @@ pub(crate) const LOSS_SCENARIOS: &[Scenario] = &[
         play: lost_peer_scenarios::a_served_generation_is_remembered,
     },
     Scenario {
+        name: "d10_an_attach_follows_a_detach",
+        catches: &[Mutation::DetachAnswersEarly],
+        play: waiting_scenarios::an_attach_follows_a_detach,
+    },
+    Scenario {
         name: "d15_an_abandoned_dial_replaces_nothing",
         catches: &[Mutation::DeadDialReplaces],
         play: lost_peer_scenarios::an_abandoned_dial_replaces_nothing,

@@ -221,3 +221,18 @@ pub(crate) fn a_loss_at_the_start_of_a_resync(stage: Stage) -> Ending {
     world.mend_cable();
     in_sync(&mut world)
 }
+
+/// D10: an attach right behind a detach: the peer has taken the data over by then.
+pub(crate) fn an_attach_follows_a_detach(stage: Stage) -> Ending {
+    for seed in 0..10 {
+        let mut world = stage.calm_pair(seed);
+        world.write(0, SECTORS);
+        for command in [Command::Detach { force: false }, Command::Attach] {
+            let answer = world.ask(0, command.clone());
+            ensure(&world, answer == Some(Answer::Done), &format!("{command:?}: {answer:?}"))?;
+        }
+        let in_sync = world.gets_in_sync();
+        ensure(&world, in_sync, "the two did not get in sync")?;
+    }
+    Ok(())
+}

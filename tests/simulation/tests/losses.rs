@@ -21,4 +21,5 @@ scenario_tests! {
     d3_a_failed_flush_takes_the_cache
     d3_a_flush_fails_after_the_disk
     d15_an_abandoned_dial_replaces_nothing
+    d10_an_attach_follows_a_detach
 }
