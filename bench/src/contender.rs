@@ -1,7 +1,6 @@
 //! Who is measured: a replicated pair, and other servers on files of the same file system.
 
 use crate::error::BenchError;
-use crate::workload::DEVICE_BYTES;
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use testbed::{Pair, PairOptions};
 
 /// A server listens within this time from its start.
 const START_MAX: Duration = Duration::from_secs(10);
-/// What the metadata of a device of [`DEVICE_BYTES`] take at most, in bytes.
+/// What the metadata of a device of a few GiB take at most, in bytes.
 const METADATA_BYTES_MAX: u64 = 8 << 20;
 
 /// A server under load.
@@ -30,31 +29,31 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    /// Starts a pair of `binary` and brings it into sync.
+    /// Starts a pair of `binary` with a device of `bytes` and brings it into sync.
     ///
     /// # Errors
     /// [`BenchError::NoBinary`], [`BenchError::NoPair`].
-    pub(crate) fn replicated(binary: &Path) -> Result<Contender, BenchError> {
+    pub(crate) fn replicated(binary: &Path, bytes: u64) -> Result<Contender, BenchError> {
         if !binary.is_file() {
             return Err(BenchError::NoBinary { path: binary.to_owned() });
         }
-        let options = PairOptions::new(binary).disk_bytes(DEVICE_BYTES + METADATA_BYTES_MAX);
+        let options = PairOptions::new(binary).disk_bytes(bytes + METADATA_BYTES_MAX);
         let mut pair = Pair::new(&options).ok_or(BenchError::NoPair)?;
         pair.bring_into_sync();
         Ok(Contender::Replicated(Box::new(pair)))
     }
 
-    /// Starts `qemu-nbd` on a new file in `directory`; none when it is not installed.
+    /// Starts `qemu-nbd` on a new file of `bytes` in `directory`; none when it is not installed.
     ///
     /// # Errors
     /// [`BenchError::File`], [`BenchError::NotListening`].
-    pub(crate) fn qemu_nbd(directory: &Path) -> Result<Option<Contender>, BenchError> {
+    pub(crate) fn qemu_nbd(directory: &Path, bytes: u64) -> Result<Option<Contender>, BenchError> {
         if find_tool("qemu-nbd").is_none() {
             return Ok(None);
         }
         let (image, socket) = (directory.join("yardstick"), directory.join("yardstick.nbd"));
         File::create(&image)
-            .and_then(|file| file.set_len(DEVICE_BYTES))
+            .and_then(|file| file.set_len(bytes))
             .map_err(|source| BenchError::File { path: image.clone(), source })?;
         let mut command = tied("qemu-nbd");
         command.args(["-f", "raw", "--cache=none", "--aio=io_uring", "-t", "-e", "8", "-k"]);

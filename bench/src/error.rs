@@ -28,6 +28,20 @@ pub(crate) enum BenchError {
         /// What it printed.
         stderr: String,
     },
+    /// PostgreSQL, or what it stands on, is missing.
+    #[error("PostgreSQL on XFS over a loop device is not possible here; see the line above")]
+    NoPostgresql,
+    /// There is nothing to compare with.
+    #[error("qemu-nbd is needed to compare with; install qemu-utils")]
+    NoYardstick,
+    /// pgbench ended with an error.
+    #[error("pgbench failed on {contender}: {stderr}; look into the log of the server")]
+    Pgbench {
+        /// On whom.
+        contender: &'static str,
+        /// What it printed.
+        stderr: String,
+    },
     /// fio's report is not as expected.
     #[error("fio's report has no number at {pointer}; use fio 3.33 or newer")]
     Report {

@@ -1,4 +1,5 @@
-//! The benchmark: fio's workloads on a replicated pair and on a yardstick, interleaved, as a table.
+//! The benchmark: fio's workloads, or pgbench, on a replicated pair and on a yardstick, interleaved,
+//! as a table.
 //!
 //! docs/performance.md says how to run it and what the columns mean.
 
@@ -6,6 +7,7 @@ mod contender;
 mod error;
 mod fio_report;
 mod measure;
+mod pgbench;
 mod processes;
 mod table;
 mod workload;
@@ -14,12 +16,12 @@ use clap::Parser;
 use contender::Contender;
 use error::BenchError;
 use measure::Meter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use table::{Cell, table};
 use testbed::fio::require_fio;
 use testbed::scratch::Scratch;
-use workload::WORKLOADS;
+use workload::{DEVICE_BYTES, WORKLOADS};
 
 /// The contender that all others are compared with.
 const YARDSTICK: &str = "qemu-nbd";
@@ -36,6 +38,9 @@ struct Args {
     /// One round of short runs, about 20 s in all
     #[arg(long)]
     short: bool,
+    /// pgbench on XFS instead of fio; as root
+    #[arg(long)]
+    pgbench: bool,
     /// Seconds of each run
     #[arg(long)]
     seconds: Option<f64>,
@@ -61,15 +66,35 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<String, BenchError> {
-    if !require_fio() {
-        return Err(BenchError::NoFio);
-    }
     let binary = args.blkrep.clone().unwrap_or_else(beside_this_program);
     let seconds = args.seconds.unwrap_or(if args.short { SHORT_SECONDS } else { LONG_SECONDS });
     let rounds = args.rounds.unwrap_or(if args.short { 1 } else { LONG_ROUNDS });
+    if args.pgbench {
+        run_pgbench(&binary, seconds, rounds)
+    } else {
+        run_fio(&binary, seconds, rounds)
+    }
+}
+
+fn run_pgbench(binary: &Path, seconds: f64, rounds: u32) -> Result<String, BenchError> {
     let scratch = Scratch::new();
-    let mut contenders = vec![Contender::replicated(&binary)?];
-    contenders.extend(Contender::qemu_nbd(scratch.path())?);
+    let ours = Contender::replicated(binary, pgbench::PGBENCH_DEVICE_BYTES)?;
+    let yardstick = Contender::qemu_nbd(scratch.path(), pgbench::PGBENCH_DEVICE_BYTES)?;
+    let contenders = [ours, yardstick.ok_or(BenchError::NoYardstick)?];
+    let text = pgbench::measure(&contenders, scratch.path(), seconds, rounds)?;
+    for contender in &contenders {
+        contender.check()?;
+    }
+    Ok(text)
+}
+
+fn run_fio(binary: &Path, seconds: f64, rounds: u32) -> Result<String, BenchError> {
+    if !require_fio() {
+        return Err(BenchError::NoFio);
+    }
+    let scratch = Scratch::new();
+    let mut contenders = vec![Contender::replicated(binary, DEVICE_BYTES)?];
+    contenders.extend(Contender::qemu_nbd(scratch.path(), DEVICE_BYTES)?);
     let meter = Meter::new(scratch.path(), seconds);
     for contender in &contenders {
         meter.fill(contender)?;

@@ -111,6 +111,12 @@ impl Handshake {
         }
     }
 
+    /// Bytes of the client that are kept until the next ones come.
+    #[cfg(test)]
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
     fn step(&mut self, rest: &mut &[u8], availability: &Availability, out: &mut Vec<u8>) -> Step {
         match self.state {
             State::ClientFlags => {

@@ -52,6 +52,8 @@ mod request;
 mod wire;
 
 #[cfg(test)]
+mod mutated_stream_tests;
+#[cfg(test)]
 mod random_input_tests;
 #[cfg(test)]
 mod test_client;

@@ -27,6 +27,7 @@ mod large_device;
 mod link_cut;
 mod metadata_damage;
 mod outdate;
+mod postgresql;
 mod primary_killed;
 mod primary_lost;
 mod promotion_race;

@@ -57,6 +57,11 @@ impl Device {
         &self.secondary_socket
     }
 
+    /// The process id of the Primary's daemon.
+    pub(crate) fn primary_pid(&self) -> i32 {
+        self.pair.a.pid().as_raw_pid()
+    }
+
     /// The export as libnbd, qemu and fio write it.
     pub(crate) fn uri(&self) -> &str {
         &self.uri

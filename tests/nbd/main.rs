@@ -5,6 +5,7 @@
 
 mod device;
 mod fio;
+mod hostile;
 mod multi_conn;
 mod nbd_crate;
 mod nbdcopy;

@@ -18,6 +18,7 @@
 //! | metadata edited by hand | `metadata_edit` |
 //! | disks that note what reaches them, devices over an export | `block_device` |
 //! | a disk that is full, or stands still | `file_system` |
+//! | machines on a device: file systems, PostgreSQL, its clients | `machine`, `postgresql`, `row_ledger` |
 //! | programs, waiting, comparing, skipping | `program`, `wait`, `compare`, `skips` |
 
 pub mod block_device;
@@ -27,12 +28,15 @@ pub mod fake_peer;
 pub mod file_system;
 pub mod fio;
 pub mod ledger;
+pub mod machine;
 pub mod metadata_edit;
 pub mod nbd_client;
 pub mod network;
 pub mod node;
 pub mod pair;
+pub mod postgresql;
 pub mod program;
+pub mod row_ledger;
 pub mod scratch;
 pub mod seeded;
 pub mod skips;
