@@ -1,8 +1,10 @@
 //! The device under test: the export of a replicated pair's Primary, fresh for each test.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use testbed::block_device::{LoggedDisk, require_block_devices};
+use testbed::block_device::{LoggedDisk, VolatileDisk, require_block_devices};
 use testbed::compare::first_difference;
 use testbed::node::RESOURCE;
 use testbed::scratch::Scratch;
@@ -140,5 +142,44 @@ impl LoggedDevice {
     /// How many flushes have reached each of the two disks.
     pub(crate) fn flushes(&self) -> [usize; 2] {
         [self.disks[0].flushes(), self.disks[1].flushes()]
+    }
+}
+
+/// A device on disks whose caches a power cut empties.
+#[derive(Debug)]
+pub(crate) struct VolatileDevice {
+    // In this order: the daemons end before their disks, and these before the directory.
+    pub(crate) device: Device,
+    disks: [VolatileDisk; 2],
+    _scratch: Scratch,
+}
+
+impl VolatileDevice {
+    /// None, with a noted skip, when the machine cannot make such disks.
+    pub(crate) fn open() -> Option<VolatileDevice> {
+        if !require_block_devices() {
+            return None;
+        }
+        let scratch = Scratch::new();
+        let disk = |name: &str| VolatileDisk::new(&scratch.path().join(name), LOGGED_DISK_BYTES);
+        let disks = [disk("first")?, disk("second")?];
+        let paths = [disks[0].path(), disks[1].path()].map(|path| Some(path.to_owned()));
+        let options = PairOptions::new(env!("CARGO_BIN_EXE_blkrep"));
+        let device = Device::start(&PairOptions { disks: paths, ..options })?;
+        Some(VolatileDevice { device, disks, _scratch: scratch })
+    }
+
+    /// Cuts the power of both nodes; what of `bytes` at `offset` is left on each disk.
+    pub(crate) fn after_power_loss(mut self, offset: u64, bytes: usize) -> [Vec<u8>; 2] {
+        // The disks first: a daemon that ended first could still flush.
+        let images = self.disks.each_mut().map(|disk| disk.power_off().to_owned());
+        self.device.pair.a.kill9();
+        self.device.pair.b.kill9();
+        images.map(|image| {
+            let file = File::open(image).expect("an image outlives its server");
+            let mut left = vec![0; bytes];
+            file.read_exact_at(&mut left, offset).expect("the image has the disk's size");
+            left
+        })
     }
 }

@@ -201,6 +201,51 @@ impl LoggedDisk {
     }
 }
 
+/// A disk with a cache of its own that a power cut empties: nbdkit's cache filter in write-back
+/// mode over a sparse file, below nbdfuse, below a loop device.
+#[derive(Debug)]
+pub struct VolatileDisk {
+    // In this order: each stands on the next.
+    device: LoopDevice,
+    _export: ExportFile,
+    server: Server,
+    image: PathBuf,
+}
+
+impl VolatileDisk {
+    /// Makes a disk of `bytes` below `directory`; none, with a noted skip, when the machine cannot.
+    ///
+    /// # Panics
+    /// When a server does not start.
+    #[must_use]
+    pub fn new(directory: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(directory).expect("the scratch directory is writable");
+        let socket = directory.join("socket");
+        let image = crate::pair::sparse_file(&directory.join("image"), bytes);
+        let mut command = tied("nbdkit");
+        command.args(["-f", "-U"]).arg(&socket).args(["--filter=cache", "file"]).arg(&image);
+        command.args(["cache=writeback", "cache-min-block-size=4096"]);
+        let server = Server::start(command, &directory.join("nbdkit-log"));
+        wait_until("nbdkit listens", START_MAX, || UnixStream::connect(&socket).is_ok());
+        let uri = format!("nbd+unix:///?socket={}", socket.display());
+        let export = ExportFile::mount(&uri, &directory.join("file"));
+        let device = LoopDevice::attach(export.path())?;
+        Some(Self { device, _export: export, server, image })
+    }
+
+    /// The block device.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.device.path()
+    }
+
+    /// Cuts the power: what was not flushed is gone. The image is what is left.
+    pub fn power_off(&mut self) -> &Path {
+        self.server.kill();
+        &self.image
+    }
+}
+
 fn count_flushes(log: &str) -> usize {
     // A request is two lines, "Flush id=3 ..." and "...Flush id=3 return=0".
     log.lines().filter(|line| line.contains("...Flush") && line.contains("return=0")).count()
@@ -219,6 +264,35 @@ mod tests {
                    T connection=1 ...Write id=2 return=0\n\
                    T connection=1 ...Flush id=3 return=-1 (EIO)\n";
         assert_eq!(count_flushes(log), 1);
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_was_not_flushed_and_nothing_else() {
+        use std::os::unix::fs::FileExt as _;
+        if !require_block_devices() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let Some(mut disk) = VolatileDisk::new(&scratch.path().join("disk"), 4 << 20) else {
+            return;
+        };
+        let write = |at: u64, flags: &str| {
+            let mut command = tied("dd");
+            command.args(["if=/dev/urandom", "bs=4096", "count=1", "status=none"]);
+            command.arg(format!("of={}", disk.path().display()));
+            command.args([&format!("seek={at}"), "oflag=direct", flags]);
+            run(&mut command, START_MAX).expect_success("dd");
+        };
+        write(1, "conv=notrunc,fsync");
+        write(2, "conv=notrunc");
+        let image = File::open(disk.power_off()).unwrap();
+        let is_there = |at: u64| {
+            let mut block = [0; 4096];
+            image.read_exact_at(&mut block, at * 4096).unwrap();
+            block != [0; 4096]
+        };
+        assert!(is_there(1), "what was flushed is lost");
+        assert!(!is_there(2), "the disk keeps what was not flushed: it shows nothing");
     }
 
     #[test]
