@@ -74,6 +74,61 @@ fn every_link_between_documents_leads_somewhere() {
     assert_none(&faults);
 }
 
+/// The name of a test, as the tables of the documents write it: words joined by underscores, with
+/// or without modules in front.
+fn test_name(quote: &str) -> Option<&str> {
+    const UNDERSCORES_MIN: usize = 3;
+    let name = quote.rsplit("::").next()?;
+    let is_name = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+        && name.bytes().filter(|c| *c == b'_').count() >= UNDERSCORES_MIN;
+    is_name.then_some(name)
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources = files(".rs");
+    let functions: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|(_, text)| text.split("fn ").skip(1))
+        .filter_map(|rest| rest.split(['(', '<']).next())
+        .collect();
+    let mut named_ever = 0;
+    let mut faults = Vec::new();
+    for (name, text) in documents() {
+        for (number, quote) in named(&text) {
+            let Some(test) = test_name(&quote) else { continue };
+            named_ever += 1;
+            if !functions.contains(test) {
+                faults.push(format!("{name}:{number}: {test}"));
+            }
+        }
+    }
+    assert!(named_ever > 50, "the tables of docs/nbd.md are understood: {named_ever} names");
+    assert_none(&faults);
+}
+
+/// Rows of a table of docs/nbd.md say which test shows them.
+#[test]
+fn every_row_of_the_protocol_table_names_its_test() {
+    let text = std::fs::read_to_string(top().join("docs/nbd.md")).expect("the document is there");
+    let mut faults = Vec::new();
+    let mut rows = 0;
+    for (number, line) in text.lines().enumerate() {
+        let is_row = line.starts_with("| ") && !line.contains(" test ") && !line.contains("| test");
+        if !is_row {
+            continue;
+        }
+        rows += 1;
+        let last = line.trim_end_matches(['|', ' ']).rsplit("| ").next().unwrap_or("");
+        let names_one = last.split('`').skip(1).step_by(2).any(|quote| test_name(quote).is_some());
+        if !names_one && !last.starts_with("same") {
+            faults.push(format!("docs/nbd.md:{}: {line}", number + 1));
+        }
+    }
+    assert!(rows > 40, "the tables are understood: {rows} rows");
+    assert_none(&faults);
+}
+
 fn verbs() -> BTreeSet<String> {
     let help =
         Command::new(env!("CARGO_BIN_EXE_blkrep")).arg("--help").output().expect("blkrep runs");

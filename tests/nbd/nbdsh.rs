@@ -52,6 +52,41 @@ print("cases %d" % len(cases))
 h.shutdown()
 "#;
 
+/// Asks for TLS in both ways that libnbd has.
+const ASK_FOR_TLS: &str = r#"
+if not h.supports_tls():
+    print("no TLS in this libnbd")
+else:
+    h.set_tls(nbd.TLS_ALLOW)
+    h.connect_uri(uri)
+    print("allowed: TLS %s, size %s" % (h.get_tls_negotiated(), h.get_size() > 0))
+    h.shutdown()
+    h = nbd.NBD()
+    h.set_tls(nbd.TLS_REQUIRE)
+    try:
+        h.connect_uri(uri)
+        print("required: connected")
+    except nbd.Error as error:
+        print("required: refused")
+"#;
+
+#[test]
+fn a_client_that_may_use_tls_goes_on_without_and_one_that_must_is_refused() {
+    let Some(device) = Device::open(&["nbdsh"]) else { return };
+    if run("nbdsh", ["-c", "import nbd"]).code != 0 {
+        skip("nbdsh does not run; install python3-libnbd");
+        return;
+    }
+    let uri = format!("uri = '{}'", device.uri());
+    let printed = run_good("nbdsh", ["-c", &uri, "-c", ASK_FOR_TLS]);
+    if printed.starts_with("no TLS") {
+        skip("this libnbd was built without TLS");
+    } else {
+        assert_eq!(printed.trim(), "allowed: TLS False, size True\nrequired: refused");
+    }
+    device.close();
+}
+
 #[test]
 fn each_bad_request_gets_its_errno_and_the_connection_lives_on() {
     let Some(device) = Device::open(&["nbdsh"]) else { return };
