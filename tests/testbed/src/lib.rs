@@ -18,7 +18,8 @@
 //! | metadata edited by hand | `metadata_edit` |
 //! | disks that note what reaches them, devices over an export | `block_device` |
 //! | a disk that is full, or stands still | `file_system` |
-//! | machines on a device: file systems, PostgreSQL, its clients | `machine`, `postgresql`, `row_ledger` |
+//! | a machine on a device, with its file system | `machine` |
+//! | PostgreSQL on it, and clients that note its commits | `postgresql`, `row_ledger` |
 //! | programs, waiting, comparing, skipping | `program`, `wait`, `compare`, `skips` |
 
 pub mod block_device;
