@@ -1,5 +1,5 @@
-//! The benchmark: fio's workloads, or pgbench, on a replicated pair and on a yardstick, in turns, as
-//! a table.
+//! The benchmark: fio's workloads, or pgbench, on a replicated pair and on a yardstick, in turns.
+//! Prints a table.
 //!
 //! docs/performance.md says how to run it and what the columns mean.
 
