@@ -10,7 +10,7 @@ use nbd_server::proto;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use testbed::seeded::Seeded;
 
@@ -97,10 +97,11 @@ fn hostile_speech(random: &mut Seeded, size_bytes: u64) -> Vec<u8> {
     speech
 }
 
-/// Says it in pieces of any size, reads answers or does not, and leaves at any moment.
-fn attack_once(random: &mut Seeded, socket: &Path, size_bytes: u64) {
+/// Says it in pieces of any size, reads answers or does not, and leaves at any moment. How many
+/// bytes of answers it has read.
+fn attack_once(random: &mut Seeded, socket: &Path, size_bytes: u64) -> usize {
     let speech = hostile_speech(random, size_bytes);
-    let Ok(mut stream) = dial(socket) else { return };
+    let Ok(mut stream) = dial(socket) else { return 0 };
     stream.set_read_timeout(Some(HOSTILE_PATIENCE)).expect("invariant: it is not zero");
     stream.set_write_timeout(Some(HOSTILE_PATIENCE)).expect("invariant: it is not zero");
     let until = if random.below(3) == 0 {
@@ -110,22 +111,26 @@ fn attack_once(random: &mut Seeded, socket: &Path, size_bytes: u64) {
     };
     let reads = random.below(2) == 0;
     let mut left = &speech[..until];
-    let mut answers = vec![0; 64 << 10];
+    let (mut answers, mut answered) = (vec![0; 64 << 10], 0);
     while !left.is_empty() {
         let longest = [1, 29, 4096, 1 << 20][random.below(4) as usize];
         let piece = left.len().min(1 + random.below(longest) as usize);
         // A server that ended the connection, or takes no more, is as good as one that listens.
         if stream.write_all(&left[..piece]).is_err() {
-            return;
+            return answered;
         }
         left = &left[piece..];
         if reads && random.below(4) == 0 {
-            stream.read(&mut answers).ok();
+            answered += stream.read(&mut answers).unwrap_or(0);
         }
     }
-    if reads {
-        while stream.read(&mut answers).is_ok_and(|bytes| bytes > 0) {}
+    while reads {
+        match stream.read(&mut answers) {
+            Ok(bytes) if bytes > 0 => answered += bytes,
+            Ok(_) | Err(_) => break,
+        }
     }
+    answered
 }
 
 /// A lap of the good client; how long it took. Everything that it wrote it reads back.
@@ -185,16 +190,18 @@ fn a_crowd_of_hostile_clients_costs_no_memory_and_disturbs_nobody() {
     forget_peak(&process);
     let (before_bytes, before_fds) = (peak_bytes(&process), descriptors(&process));
     let (made, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+    let answered = AtomicUsize::new(0);
     let (socket, size_bytes) = (device.socket().to_owned(), good.size_bytes);
     let (mut longest, mut grown_bytes) = (Duration::ZERO, 0);
     std::thread::scope(|scope| {
         let _end = EndOfAttack(&is_over);
         let attack = |attacker| {
-            let (made, is_over, socket) = (&made, &is_over, &socket);
+            let (made, is_over, answered, socket) = (&made, &is_over, &answered, &socket);
             scope.spawn(move || {
                 let mut random = Seeded::new(seed.wrapping_add(attacker));
                 while !is_over.load(Ordering::Relaxed) {
-                    attack_once(&mut random, socket, size_bytes);
+                    let bytes = attack_once(&mut random, socket, size_bytes);
+                    answered.fetch_add(bytes, Ordering::Relaxed);
                     made.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -216,6 +223,9 @@ fn a_crowd_of_hostile_clients_costs_no_memory_and_disturbs_nobody() {
     println!(
         "{made:?} hostile connections; a lap took {alone:?} alone, {longest:?} beside them; grew by {grown_bytes} bytes"
     );
+    // Greetings alone would be less.
+    let answers_min = made.into_inner() as usize * 64;
+    assert!(answered.into_inner() > answers_min, "the hostile clients never got past the greeting");
     testbed::wait_until("descriptors are given back", Duration::from_secs(20), || {
         descriptors(&process) <= before_fds
     });
