@@ -124,11 +124,10 @@ fn attack_once(random: &mut Seeded, socket: &Path, size_bytes: u64) -> usize {
             answered += stream.read(&mut answers).unwrap_or(0);
         }
     }
-    while reads {
-        match stream.read(&mut answers) {
-            Ok(bytes) if bytes > 0 => answered += bytes,
-            Ok(_) | Err(_) => break,
-        }
+    let mut last = usize::from(reads);
+    while last > 0 {
+        last = stream.read(&mut answers).unwrap_or(0);
+        answered += last;
     }
     answered
 }
