@@ -450,7 +450,7 @@ const fn end_of_the_better(mine: bool, yours: bool) -> Option<End> {
 /// D7: a bitmap that is not empty is never dropped because identifiers agree. From the better disk,
 /// else from the Primary; both Secondary: nothing unasked. Without bits only an Inconsistent disk
 /// needs a copy.
-fn end_by_disks_and_roles(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
+pub(crate) fn end_by_disks_and_roles(mine: &DataStatement, yours: &DataStatement) -> Option<End> {
     let differ = mine.out_of_sync_blocks + yours.out_of_sync_blocks > 0;
     let one_is_broken =
         (mine.disk == DiskState::Inconsistent) != (yours.disk == DiskState::Inconsistent);

@@ -135,6 +135,10 @@ mutations! {
     RotateAtLoss: "G2: a generation begins at the loss of the peer, acknowledged or not";
     NoMarkAtSyncStart: "G2: a resync between equal identifiers leaves the peer-may-hold mark off";
     LostPowerClearedByAttach: "G1(a): an attach in the same boot clears the lost-power mark";
+    LostStartCopiesAll: "G1: a start of a resync that never arrived is a full sync, not rules 51 and 71";
+    HistoryNotCovered: "G1(b): it is not said that the bitmap covers the youngest history entry, too";
+    NoLostMessageRules: "G1: rules 34 to 37 are not asked";
+    UnconfirmedIsInSync: "G1, D7: neither rules 34 to 37 are asked, nor bits for a direction";
     CrashedIsSource: "G1(a): a crashed Primary is source, whatever it lost";
     CrashMarksUnsaid: "G1: crash marks are not in the statement";
     BitsDroppedInSync: "D7: a handshake without a resync clears the bitmap";
@@ -176,6 +180,9 @@ mutations! {
     TargetPrimaryKeepsNoLog: "D10: a Primary whose disk is not UpToDate keeps no log";
     CrashedWaitsForPeer: "R5: a crashed node that lost power is not promoted alone";
     ArbiterChangesAtOnce: "D6: a promotion of the target takes over the granted ranges";
+    PeersDataDoNotCount: "D12: a node without good data of its own is not promoted on the peer's";
+    ArbiterLeavesAtOnce: "D6: a demotion of the target leaves what it has granted to nobody";
+    ResyncWhileGrowing: "D20: invalidate begins a resync while the device grows";
     LogFillsAlone: "D5: alone, no extent leaves the log";
     LoneRestartWaits: "G4: a restarted Primary without its peer waits to be promoted";
     WriteCancelsClear: "D7: a mirrored write cancels the clear of its bits";

@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::route::AfterFlush;
-use crate::generation::{Amount, Decision, End, Verdict};
+use crate::generation::{Amount, Decision, End, Verdict, end_by_disks_and_roles};
 use crate::ids::NodeIndex;
 use crate::message::DataStatement;
 use crate::mutation::Mutation;
@@ -45,6 +45,7 @@ impl Node {
         if self.breaks(Mutation::BitmapIdentifierStays) {
             decision.corrected = mine.generations;
         }
+        self.misjudge_lost_messages(decision, mine, theirs);
         let discards = self.breaks(Mutation::DiscardAlwaysCounts) && decision.split_brain.is_none();
         let victim = match (mine.discard_my_data, theirs.discard_my_data) {
             (true, false) if discards => Some(End::Target),
@@ -61,6 +62,34 @@ impl Node {
             && related
         {
             *end = end.other();
+        }
+    }
+
+    /// What the table says without its rules for lost messages: equal identifiers are equal data
+    /// unless bits say otherwise, and an identifier of the history has no bitmap of its own.
+    fn misjudge_lost_messages(
+        &self,
+        decision: &mut Decision,
+        mine: &DataStatement,
+        theirs: &DataStatement,
+    ) {
+        let unasked = self.breaks(Mutation::NoLostMessageRules)
+            || self.breaks(Mutation::UnconfirmedIsInSync);
+        let unstarted = self.breaks(Mutation::LostStartCopiesAll);
+        match decision.rule {
+            34..=37 if unasked => {
+                let end = end_by_disks_and_roles(mine, theirs);
+                let amount = Amount::Bitmap;
+                decision.verdict = end.map_or(Verdict::NoSync, |end| Verdict::Sync { end, amount });
+                decision.corrected = mine.generations;
+            }
+            51 | 71 if unstarted => {
+                decision.corrected = mine.generations;
+                if let Verdict::Sync { amount, .. } = &mut decision.verdict {
+                    *amount = Amount::Full;
+                }
+            }
+            _ => {}
         }
     }
 

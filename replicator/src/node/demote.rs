@@ -118,7 +118,7 @@ impl Node {
         self.tell(Event::Role { old: Role::Primary, new: Role::Secondary, reason: "asked to" });
         self.wish(Output::CloseExport { message: self.turned_away_message("is Secondary") });
         self.send_state();
-        if self.is_sync_target() {
+        if self.is_sync_target() && !self.breaks(Mutation::ArbiterLeavesAtOnce) {
             // The source is the arbiter from now on (D6).
             self.drop_session("demoted; the two begin the resync anew");
         }

@@ -110,7 +110,7 @@ impl Node {
         if self.replica.attached().is_none() || !self.peer.has_disk() {
             return Err(state("both nodes need an attached disk; run 'blkrep attach'".into()));
         }
-        if self.resize.changes_the_size() {
+        if self.resize.changes_the_size() && !self.breaks(Mutation::ResyncWhileGrowing) {
             return Err(state("a resize is under way; try again when it is over".into()));
         }
         let busy = self.invalidation.is_busy() && !self.breaks(Mutation::InvalidateUnasked);

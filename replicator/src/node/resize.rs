@@ -296,7 +296,7 @@ impl Node {
     /// First step, on both nodes at once.
     pub(super) fn resize_flushed(&mut self) {
         let Stage::Draining { order, proposal } = self.resize.stage else { return };
-        if !matches!(self.sync, Sync::Idle) {
+        if !matches!(self.sync, Sync::Idle) && !self.breaks(Mutation::ResyncWhileGrowing) {
             self.resize_gives_up("a resync has begun");
             return;
         }

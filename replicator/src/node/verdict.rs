@@ -24,7 +24,9 @@ impl Node {
         let session_draw = self.entropy.generation();
         let says_crash = !self.breaks(Mutation::CrashMarksUnsaid);
         let says_instance = !self.breaks(Mutation::InstanceIgnored);
-        let says_bits = !self.breaks(Mutation::BitsDroppedInSync);
+        let says_bits = !self.breaks(Mutation::BitsDroppedInSync)
+            && !self.breaks(Mutation::UnconfirmedIsInSync);
+        let says_cover = !self.breaks(Mutation::HistoryNotCovered);
         let shows_now = self.breaks(Mutation::NumbersRiseAlone);
         let disk = self.replica.attached();
         let superblock = disk.map(|disk| &disk.superblock);
@@ -40,7 +42,7 @@ impl Node {
             disk: self.replica.state().as_peer_sees_it(),
             crashed_primary: flags.crashed_primary && says_crash,
             lost_power: flags.lost_power,
-            bitmap_covers_history: flags.bitmap_covers_history,
+            bitmap_covers_history: flags.bitmap_covers_history && says_cover,
             out_of_sync_blocks: if self.breaks(Mutation::BitsDoNotCount) || !says_bits {
                 0
             } else {

@@ -1,10 +1,12 @@
 //! Many runs on all cores. Each run is one thread's alone, so a seed always gives the same run.
 
 use crate::coverage::Coverage;
-use crate::run::{Report, run, run_broken};
+use crate::run::{Report, current_seed, run, run_broken};
 use replicator::mutation::Mutation;
-use std::sync::Mutex;
+use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 /// What to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,45 +45,81 @@ impl Outcome {
 impl Batch {
     /// Makes the runs; `failed` hears of every one that broke a rule, as soon as it has.
     #[must_use]
-    pub fn make(&self, failed: impl Fn(u64, &str) + Sync) -> Outcome {
-        let next = AtomicU64::new(0);
-        let outcome = Mutex::new(Outcome::default());
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads.max(1) {
-                scope.spawn(|| self.work(&next, &outcome, &failed));
+    pub fn make(self, mut failed: impl FnMut(u64, &str)) -> Outcome {
+        let (reports, done) = channel();
+        let next = Arc::new(AtomicU64::new(0));
+        for _ in 0..self.threads.max(1) {
+            Worker { batch: self, next: Arc::clone(&next), reports: reports.clone() }.start();
+        }
+        drop(reports);
+        let mut outcome = Outcome::default();
+        for (seed, report) in done {
+            if let Some(why) = &report.violation {
+                failed(seed, why);
             }
-        });
-        let mut outcome = outcome.into_inner().unwrap_or_default();
+            outcome.add(seed, report);
+        }
         outcome.failed.sort();
         outcome
     }
+}
 
-    fn work(
-        &self,
-        next: &AtomicU64,
-        outcome: &Mutex<Outcome>,
-        failed: &(impl Fn(u64, &str) + Sync),
-    ) {
+/// One thread's share of a batch.
+#[derive(Debug)]
+struct Worker {
+    batch: Batch,
+    /// Runs that were begun, by all threads together.
+    next: Arc<AtomicU64>,
+    reports: Sender<(u64, Report)>,
+}
+
+thread_local! {
+    /// Whose run this thread makes now.
+    static WORKER: Cell<Option<Worker>> = const { Cell::new(None) };
+}
+
+impl Worker {
+    fn start(self) {
+        std::thread::spawn(move || self.work());
+    }
+
+    fn work(self) {
+        let mut this = self;
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.seeds {
+            let index = this.next.fetch_add(1, Ordering::Relaxed);
+            if index >= this.batch.seeds {
                 return;
             }
-            let seed = self.base.wrapping_add(index);
-            let report = match self.broken {
+            let (seed, broken) = (this.batch.base.wrapping_add(index), this.batch.broken);
+            WORKER.set(Some(this));
+            let report = match broken {
                 None => run(seed, false),
                 Some(mutation) => run_broken(seed, false, mutation),
             };
-            if let Some(why) = &report.violation {
-                failed(seed, why);
-                if !self.keep_going {
-                    next.store(self.seeds, Ordering::Relaxed);
-                }
-            }
-            if let Ok(mut outcome) = outcome.lock() {
-                outcome.add(seed, report);
-            }
+            let Some(back) = WORKER.take() else { return };
+            this = back;
+            this.report(seed, report);
         }
+    }
+
+    fn report(&self, seed: u64, report: Report) {
+        if report.violation.is_some() && !self.batch.keep_going {
+            self.next.store(self.batch.seeds, Ordering::Relaxed);
+        }
+        // Nobody listens any more when the batch was given up.
+        let _ = self.reports.send((seed, report));
+    }
+}
+
+/// Where panics end the process: takes the run that panics out of its batch, whose other runs go
+/// on. For a panic hook, on the thread that panics; does not return then. Returns where no run of a
+/// batch is under way on this thread.
+pub fn outlive_panic(words: String) {
+    let Some(worker) = WORKER.take() else { return };
+    worker.report(current_seed(), Report { violation: Some(words), coverage: Coverage::default() });
+    worker.start();
+    loop {
+        std::thread::park();
     }
 }
 

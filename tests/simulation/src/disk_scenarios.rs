@@ -13,6 +13,7 @@ use std::ops::Range;
 
 const SECTORS: Range<usize> = 16..24;
 const OTHERS: Range<usize> = 64..88;
+const CACHED: Range<usize> = 40..56;
 const LONG_US: u64 = 20_000_000;
 /// Longer than anything stays unflushed.
 const FLUSHED_US: u64 = 7_000_000;
@@ -280,26 +281,29 @@ pub(crate) fn a_failed_flush(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// A write error on the Secondary: its disk is given up, and after it is attached again exactly the
-/// blocks written meanwhile are copied.
+/// A write error on the Secondary: its disk is given up, and with it what was in its cache. After it
+/// is attached again exactly that is copied, what failed, and what was written meanwhile.
 pub(crate) fn io_errors_with_exact_sizes(stage: Stage) -> Ending {
     let mut world = stage.calm_pair(5);
     world.run_for(FLUSHED_US);
+    world.write(0, CACHED);
     world.break_disk(1, Broken::WRITES);
-    world.write(0, SECTORS);
+    let stamp = world.write(0, SECTORS);
     let given_up = disk_becomes(&mut world, 1, DiskState::Diskless);
     ensure(&world, given_up, "the disk of the Secondary was kept")?;
-    let stamp = world.write(0, SECTORS);
     world.write(0, OTHERS);
-    let before = world.status(0).map_or(0, |status| status.counters.resynced_blocks);
+    let blocks = (CACHED.len() + SECTORS.len() + OTHERS.len()) as u64 / 8;
     attach(&mut world, 1)?;
-    end_in_sync(&mut world, stamp)?;
-    let after = world.status(0).map_or(0, |status| status.counters.resynced_blocks);
-    let blocks = (SECTORS.len() + OTHERS.len()) as u64 / 8;
-    ensure(&world, after - before == blocks, &format!("{} blocks copied", after - before))
+    let begun = world.run_until(LONG_US, |world| {
+        world.status(1).is_some_and(|status| status.sync.is_some())
+    });
+    ensure(&world, begun, "the resync never began")?;
+    let total = world.status(1).and_then(|status| status.sync).map(|sync| sync.total_blocks);
+    ensure(&world, total == Some(blocks), &format!("{total:?} blocks to copy, not {blocks}"))?;
+    end_in_sync(&mut world, stamp)
 }
 
-/// R10, D6: a target of a resync is promoted with the source's data; the arbiter changes.
+/// D12: a target of a resync is promoted with the source's data; the arbiter changes (D6).
 pub(crate) fn a_target_is_promoted(stage: Stage) -> Ending {
     let profile = Profile { sync_rate_max: Some(40_000), ..Profile::calm() };
     let mut world = stage.pair_of(6, profile);

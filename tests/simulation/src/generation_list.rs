@@ -177,7 +177,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "resync_finish_lost",
-        catches: &[Mutation::AloneWithoutBits],
+        catches: &[Mutation::HistoryNotCovered],
         play: generation_scenarios::resync_finish_lost,
     },
     Scenario {

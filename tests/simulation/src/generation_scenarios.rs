@@ -402,16 +402,23 @@ pub(crate) fn lost_primary_after_no_writes(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// The last message of a resync is lost; the next divergence must still be resynced.
+/// The last message of a resync is lost; the next divergence must still be resynced, and exactly
+/// that.
 pub(crate) fn resync_finish_lost(stage: Stage) -> Ending {
     for kind in [Kind::SyncNoneLeft, Kind::SyncGrant, Kind::SyncConfirm] {
         for seed in 0..5 {
             let mut world = resync_loses(stage, seed, kind)?;
             apart(&mut world)?;
             let stamp = world.write(0, ELSEWHERE);
+            let resynced = |world: &World| {
+                world.status(0).map_or(0, |status| status.counters.resynced_blocks)
+            };
+            let before = resynced(&world);
             world.mend_cable();
             in_sync(&mut world)?;
             both_hold(&world, ELSEWHERE, stamp)?;
+            let copied = resynced(&world) - before;
+            ensure(&world, copied == 1, &format!("{copied} blocks copied, and 1 was written"))?;
         }
     }
     Ok(())

@@ -65,7 +65,7 @@ mod waiting_scenarios;
 mod wishes;
 mod world;
 
-pub use batch::{Batch, Outcome, cores};
+pub use batch::{Batch, Outcome, cores, outlive_panic};
 pub use coverage::Coverage;
 pub use disk_faults::Broken;
 pub use generation_list::GENERATION_SCENARIOS;
@@ -79,6 +79,6 @@ pub use scenarios::{
     Ending, SCENARIOS, Scenario, Stage, all_scenarios, ensure, scenario_named, scenario_of, well,
 };
 pub(crate) use schedule_list::SCHEDULE_SCENARIOS;
-pub use schedule_table::{SCHEDULES, Schedule, Shown};
+pub use schedule_table::{COVERED_TWICE, SCHEDULES, Schedule, Shown, Twice, is_covered};
 pub use verdicts::{Verdict, Verdicts};
 pub use world::World;

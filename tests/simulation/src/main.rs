@@ -4,9 +4,10 @@
 mod order;
 mod proof;
 
-use order::{Many, One, Order, USAGE};
-use replicator::mutation::Mutation;
-use simulation::{Batch, MARKS, current_seed, never_taken, run, run_broken, scenario_of, table};
+use order::{Many, One, Order, Play, USAGE};
+use simulation::{
+    Batch, MARKS, current_seed, never_taken, outlive_panic, run, run_broken, scenario_named, table,
+};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,12 +21,15 @@ fn main() -> ExitCode {
         }
     };
     std::panic::set_hook(Box::new(|panic| {
+        if cfg!(panic = "abort") {
+            outlive_panic(format!("panic: {panic}"));
+        }
         println!("seed {}: panic: {panic}", current_seed());
     }));
     let well = match order {
         Order::One(order) => one(order),
         Order::Many(order) => many(order),
-        Order::Scenario(mutation) => scenario(mutation),
+        Order::Scenario(order) => scenario(order),
         Order::Mutations { seeds } => proof::every_mutation_is_caught(seeds),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -66,18 +70,13 @@ fn many(Many { seeds, base, keep_going, broken, threads }: Many) -> bool {
     failed == 0
 }
 
-/// The scenario that is written for a broken rule, with that rule broken.
-fn scenario(mutation: Mutation) -> bool {
-    let Some(scenario) = scenario_of(mutation) else {
-        println!("no scenario is written for {}", mutation.name());
-        return true;
-    };
-    match scenario.play(Some(mutation)) {
-        Ok(()) => println!("{}: all is well", scenario.name),
-        Err(why) => {
-            println!("{}: {why}", scenario.name);
-            return false;
-        }
+/// One scenario, with sound engines or with a rule broken.
+fn scenario(Play { name, tracing, broken }: Play) -> bool {
+    let Some(scenario) = scenario_named(name) else { return false };
+    let ending = if tracing { scenario.show(broken) } else { scenario.play(broken) };
+    match &ending {
+        Ok(()) => println!("{name}: all is well"),
+        Err(why) => println!("{name}: {why}"),
     }
-    true
+    ending.is_ok()
 }

@@ -1,15 +1,17 @@
 //! What the command line asks for.
 
 use replicator::mutation::Mutation;
-use simulation::cores;
+use simulation::{cores, scenario_named, scenario_of};
 
 /// How to call it.
 pub(crate) const USAGE: &str = "\
 usage: simulation --seeds N [--base B] [--keep-going] [--threads T] [--break RULE]
        simulation --seed S [--trace] [--break RULE]
-       simulation --scenario RULE
+       simulation --scenario NAME [--trace] [--break RULE]
+       simulation --scenario RULE [--trace]
        simulation --mutations [--seeds N]
-RULE is one of the first column of --mutations";
+RULE is one of the first column of --mutations; NAME is one of its last column, and RULE in its place
+means the scenario that is written for it, with that rule broken";
 
 /// Runs of each mutation unless told otherwise.
 const MUTATION_SEEDS: u64 = 300;
@@ -32,13 +34,20 @@ pub(crate) struct Many {
     pub(crate) threads: usize,
 }
 
+/// One scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Play {
+    pub(crate) name: &'static str,
+    pub(crate) tracing: bool,
+    pub(crate) broken: Option<Mutation>,
+}
+
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Many(Many),
     One(One),
-    /// The scenario for a broken rule.
-    Scenario(Mutation),
+    Scenario(Play),
     /// Every rule broken in turn.
     Mutations {
         seeds: u64,
@@ -73,13 +82,27 @@ impl Arguments {
 
     fn rule(&mut self, name: &str) -> Result<Option<Mutation>, String> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        Mutation::ALL
-            .iter()
-            .copied()
-            .find(|mutation| mutation.name() == text)
+        rule_named(&text)
             .map(Some)
             .ok_or_else(|| format!("{name} {text}: there is no such rule to break"))
     }
+
+    /// A scenario by its name, or by the rule that it is written for.
+    fn scenario(&mut self) -> Result<Option<(&'static str, Option<Mutation>)>, String> {
+        let Some(text) = self.text("--scenario")? else { return Ok(None) };
+        if let Some(scenario) = scenario_named(&text) {
+            return Ok(Some((scenario.name, None)));
+        }
+        let broken = rule_named(&text);
+        broken
+            .and_then(scenario_of)
+            .map(|scenario| Some((scenario.name, broken)))
+            .ok_or_else(|| format!("--scenario {text}: there is no such scenario or rule"))
+    }
+}
+
+fn rule_named(text: &str) -> Option<Mutation> {
+    Mutation::ALL.iter().copied().find(|mutation| mutation.name() == text)
 }
 
 impl Order {
@@ -90,7 +113,7 @@ impl Order {
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut given = Arguments(arguments.to_vec());
         let (seed, seeds) = (given.number("--seed")?, given.number("--seeds")?);
-        let scenario = given.rule("--scenario")?;
+        let scenario = given.scenario()?;
         let order = match (seed, seeds, scenario, given.flag("--mutations")) {
             (None, seeds, None, true) => Self::Mutations { seeds: seeds.unwrap_or(MUTATION_SEEDS) },
             (Some(seed), None, None, false) => {
@@ -106,7 +129,10 @@ impl Order {
                     .number("--threads")?
                     .map_or_else(cores, |threads| usize::try_from(threads).unwrap_or(1)),
             }),
-            (None, None, Some(mutation), false) => Self::Scenario(mutation),
+            (None, None, Some((name, broken)), false) => {
+                let broken = if broken.is_some() { broken } else { given.rule("--break")? };
+                Self::Scenario(Play { name, tracing: given.flag("--trace"), broken })
+            }
             _ => return Err("one seed, many seeds, a scenario, or all mutations?".into()),
         };
         match given.0.first() {
@@ -133,10 +159,11 @@ mod tests {
         assert_eq!(parsed("--seed 7 --trace --break AckBeforePeer"), Ok(Order::One(one)));
         assert_eq!(parsed("--mutations"), Ok(Order::Mutations { seeds: MUTATION_SEEDS }));
         assert_eq!(parsed("--mutations --seeds 9"), Ok(Order::Mutations { seeds: 9 }));
-        assert_eq!(
-            parsed("--scenario AckBeforePeer"),
-            Ok(Order::Scenario(Mutation::AckBeforePeer))
-        );
+        let name = "d2_an_answer_means_both_disks";
+        let play = |tracing, broken| Ok(Order::Scenario(Play { name, tracing, broken }));
+        assert_eq!(parsed("--scenario AckBeforePeer"), play(false, broken));
+        assert_eq!(parsed(&format!("--scenario {name} --trace")), play(true, None));
+        assert_eq!(parsed(&format!("--scenario {name} --break AckBeforePeer")), play(false, broken));
     }
 
     #[test]
@@ -148,6 +175,8 @@ mod tests {
             "--seed",
             "--seed 7 --loud",
             "--seed 7 --break No",
+            "--scenario no_such_scenario",
+            "--scenario AckBeforePeer --break AckBeforePeer",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

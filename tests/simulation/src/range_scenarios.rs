@@ -9,6 +9,8 @@ use replicator::event::{Answer, Command};
 use replicator::state::DiskState;
 
 const LONG_US: u64 = 10_000_000;
+/// Dials that cross have come to one connection by then.
+const SETTLED_US: u64 = 300_000;
 
 /// A pair out of sync in every block, about to meet again.
 fn pair_with_all_to_copy(stage: Stage, seed: u64, rate: Option<u64>) -> Result<World, String> {
@@ -85,17 +87,27 @@ pub(crate) fn a_hot_block_does_not_keep_the_resync_from_ending(stage: Stage) -> 
     ensure(&world, false, "the resync never ends")
 }
 
-/// R10: the source of a resync becomes Secondary and Primary again: who grants ranges changes with
-/// nothing granted.
-pub(crate) fn a_promotion_waits_for_what_is_granted(stage: Stage) -> Ending {
+/// R10: a Primary that is the target is demoted with ranges granted; the source is the arbiter from
+/// then on, becomes Primary, and writes the same blocks.
+pub(crate) fn a_demoted_target_leaves_nothing_granted(stage: Stage) -> Ending {
     for seed in 0..10 {
         let mut world = pair_with_all_to_copy(stage, seed, Some(400_000))?;
         syncs(&mut world)?;
         let demoted = world.demote_and_wait(0);
         ensure(&world, demoted, "the demotion hangs")?;
-        world.run_for(200_000);
-        let answer = world.ask(0, Command::Primary { force: false });
-        ensure(&world, matches!(answer, Some(Answer::Done)), "the promotion was refused")?;
+        for host in [1, 0] {
+            world.run_for(SETTLED_US);
+            syncs(&mut world)?;
+            let answer = world.ask(host, Command::Primary { force: false });
+            ensure(&world, matches!(answer, Some(Answer::Done)), "the promotion was refused")?;
+            world.run_for(SETTLED_US);
+            syncs(&mut world)?;
+            // Blocks are copied while the mark is on its way to the disk.
+            world.slow_metadata(1, 50_000);
+            let demoted = host == 0 || world.demote_and_wait(1);
+            ensure(&world, demoted, "the demotion of the target hangs")?;
+            world.slow_metadata(1, 0);
+        }
         world.begin_write(0, 0..2_000);
         let answered = world.wait_for_client(0);
         ensure(&world, answered, "a write waits for ever")?;

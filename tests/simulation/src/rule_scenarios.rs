@@ -197,14 +197,47 @@ pub(crate) fn a_lost_grant_costs_no_full_sync(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// F9: each of the four last messages of a resync may be lost, and the Primary goes on writing.
+/// F9: the start of a resync and each of its four last messages may be lost, and the Primary goes
+/// on writing: it is copied, and not everything with it.
 pub(crate) fn the_end_survives_any_loss(stage: Stage) -> Ending {
-    for kind in [Kind::SyncNoneLeft, Kind::SyncGrant, Kind::SyncConfirm, Kind::SyncStarted] {
+    let first = [Kind::SyncStart, Kind::SyncStarted];
+    for kind in first.into_iter().chain([Kind::SyncNoneLeft, Kind::SyncGrant, Kind::SyncConfirm]) {
         for seed in 0..5 {
             let mut world = resync_loses(stage, seed, kind)?;
+            let before = world.coverage().of("full sync verdict");
             world.write(0, SECTORS);
             meets_again(&mut world)?;
+            let after = world.coverage().of("full sync verdict");
+            ensure(&world, before == after, "everything was copied again")?;
         }
+    }
+    a_write_of_the_last_moment(stage)
+}
+
+/// F9: what was written between the grant and its confirmation is in the target's cache, which is
+/// lost with the confirmation, and nothing is answered alone after that: both have one generation.
+fn a_write_of_the_last_moment(stage: Stage) -> Ending {
+    for seed in 0..10 {
+        let mut world = stage.calm_pair(seed);
+        loses_the_cable(&mut world)?;
+        world.write(0, SECTORS);
+        world.slow_metadata(1, 30_000);
+        let granted = world.coverage().of("end of a resync granted");
+        world.lose_next(Kind::SyncConfirm);
+        world.reconnect();
+        let grants = world.run_until(LONG_US, |world| {
+            world.coverage().of("end of a resync granted") > granted
+        });
+        ensure(&world, grants, "the end was never granted")?;
+        let stamp = world.write(0, 40..48);
+        ensure(&world, !world.has_lost(), "the confirmation was not to be under way yet")?;
+        let lost = world.run_until(LONG_US, World::has_lost);
+        ensure(&world, lost, "the message was never sent")?;
+        world.slow_metadata(1, 0);
+        world.cut_power(1);
+        world.bring_up(1);
+        meets_again(&mut world)?;
+        ensure(&world, world.sector(1, 40) == stamp, "a write is gone")?;
     }
     Ok(())
 }

@@ -31,6 +31,8 @@ pub struct Scenario {
 #[derive(Debug, Clone, Copy)]
 pub struct Stage {
     broken: Option<Mutation>,
+    /// Prints what happens.
+    tracing: bool,
 }
 
 /// All of them.
@@ -82,7 +84,11 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f9_each_of_the_four_last_messages_may_be_lost",
-        catches: &[Mutation::AloneWithoutBits, Mutation::InFlightNotMarked],
+        catches: &[
+            Mutation::LostStartCopiesAll,
+            Mutation::RetireBeforeConfirm,
+            Mutation::UnconfirmedIsInSync,
+        ],
         play: rule_scenarios::the_end_survives_any_loss,
     },
     Scenario {
@@ -232,12 +238,12 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "io_errors_with_exact_resync_sizes",
-        catches: &[Mutation::BitmapsNotUnited],
+        catches: &[Mutation::ForgetUnflushedAtLoss],
         play: disk_scenarios::io_errors_with_exact_sizes,
     },
     Scenario {
-        name: "r10_a_target_is_promoted_with_the_data_of_its_source",
-        catches: &[Mutation::SoleCopyAcknowledgesCached],
+        name: "d12_a_target_is_promoted_with_the_data_of_its_source",
+        catches: &[Mutation::PeersDataDoNotCount],
         play: disk_scenarios::a_target_is_promoted,
     },
     Scenario {
@@ -350,6 +356,11 @@ pub const SCENARIOS: &[Scenario] = &[
         catches: &[Mutation::ResizeForgottenWithoutDisk],
         play: resize_scenarios::is_remembered_without_a_disk,
     },
+    Scenario {
+        name: "d20_no_resync_begins_while_the_device_grows",
+        catches: &[Mutation::ResyncWhileGrowing],
+        play: resize_scenarios::no_resync_begins_meanwhile,
+    },
 ];
 
 /// Every scenario of every list.
@@ -379,7 +390,18 @@ impl Scenario {
     /// # Errors
     /// What went wrong, a panic of the engine included (where panics unwind).
     pub fn play(&self, broken: Option<Mutation>) -> Ending {
-        let stage = Stage { broken };
+        self.play_on(Stage { broken, tracing: false })
+    }
+
+    /// The same, and prints what happens in each of its worlds.
+    ///
+    /// # Errors
+    /// As [`Self::play`].
+    pub fn show(&self, broken: Option<Mutation>) -> Ending {
+        self.play_on(Stage { broken, tracing: true })
+    }
+
+    fn play_on(&self, stage: Stage) -> Ending {
         catch_unwind(AssertUnwindSafe(|| (self.play)(stage)))
             .unwrap_or_else(|panic| Err(crate::run::words_of(&*panic)))
     }
@@ -396,17 +418,24 @@ impl Stage {
     /// A calm world whose two nodes were just created and have not met.
     #[must_use]
     pub fn new_pair(self, seed: u64) -> World {
-        let mut world = World::new(seed, Some(Profile::calm()), false);
-        if let Some(mutation) = self.broken {
-            world.break_rule(mutation);
-        }
-        world
+        self.announce(seed);
+        self.broken_in(World::new(seed, Some(Profile::calm()), self.tracing))
     }
 
     /// The same with a temper of its own.
     #[must_use]
     pub fn pair_of(self, seed: u64, profile: Profile) -> World {
-        let mut world = World::pair_of(seed, profile);
+        self.announce(seed);
+        self.broken_in(World::pair_traced(seed, profile, self.tracing))
+    }
+
+    fn announce(self, seed: u64) {
+        if self.tracing {
+            println!("---- a world of seed {seed}");
+        }
+    }
+
+    fn broken_in(self, mut world: World) -> World {
         if let Some(mutation) = self.broken {
             world.break_rule(mutation);
         }

@@ -29,7 +29,11 @@ impl World {
     /// When they do not come to that.
     #[must_use]
     pub fn pair_of(seed: u64, profile: Profile) -> Self {
-        let mut world = Self::new(seed, Some(profile), false);
+        Self::pair_traced(seed, profile, false)
+    }
+
+    pub(crate) fn pair_traced(seed: u64, profile: Profile, tracing: bool) -> Self {
+        let mut world = Self::new(seed, Some(profile), tracing);
         world.calm = true;
         world.run_for(100_000);
         world.promote(0);

@@ -161,9 +161,9 @@ pub(crate) const SCHEDULE_SCENARIOS: &[Scenario] = &[
         play: range_scenarios::a_hot_block_does_not_keep_the_resync_from_ending,
     },
     Scenario {
-        name: "r10_a_promotion_waits_for_what_is_granted",
-        catches: &[Mutation::OverlapNotSerialised],
-        play: range_scenarios::a_promotion_waits_for_what_is_granted,
+        name: "r10_a_demoted_target_leaves_nothing_granted",
+        catches: &[Mutation::ArbiterLeavesAtOnce],
+        play: range_scenarios::a_demoted_target_leaves_nothing_granted,
     },
     Scenario {
         name: "r10_a_promoted_target_grants_anew",

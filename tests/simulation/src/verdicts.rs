@@ -1,6 +1,7 @@
 //! How a broken rule fared: which of the scenarios written for it noticed it, and in how many
 //! random runs something went wrong.
 
+use crate::schedule_table::is_covered;
 use replicator::mutation::Mutation;
 use std::fmt::{self, Display, Formatter};
 
@@ -18,10 +19,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Some scenario or run noticed it.
+    /// Some scenario or run noticed it, or nobody can: another rule keeps the same.
     #[must_use]
     pub fn is_caught(&self) -> bool {
-        self.caught > 0 || self.scenarios.iter().any(|(_, noticed)| *noticed)
+        is_covered(self.mutation) || self.caught > 0 || self.scenarios.iter().any(|(_, noticed)| *noticed)
     }
 }
 
@@ -46,7 +47,11 @@ impl Display for Verdicts<'_> {
                     },
                 )
                 .collect();
-            let missed = if verdict.is_caught() { "" } else { "NOT CAUGHT " };
+            let missed = match (is_covered(verdict.mutation), verdict.is_caught()) {
+                (true, _) => "nobody: another rule keeps the same",
+                (false, true) => "",
+                (false, false) => "NOT CAUGHT ",
+            };
             let name = verdict.mutation.name();
             writeln!(f, "{name:width$}  {runs:>11}  {missed}{}", by.join(", "))?;
         }

@@ -12,7 +12,7 @@ scenario_tests! {
     f16_writes_into_a_running_resync
     f17_writes_overtake_the_payloads_of_a_resync
     r15_a_hot_block_does_not_keep_the_resync_from_ending
-    r10_a_promotion_waits_for_what_is_granted
+    r10_a_demoted_target_leaves_nothing_granted
     r10_a_promoted_target_grants_anew
 }
 

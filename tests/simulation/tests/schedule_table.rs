@@ -2,7 +2,7 @@
 //! names a scenario that fails without its mend, or says why there is none. (That it fails is seen
 //! in `mutations`.)
 
-use simulation::{SCHEDULES, Shown, scenario_named};
+use simulation::{COVERED_TWICE, SCHEDULES, Shown, Twice, scenario_named};
 
 /// Branches of the schedules that have several; every other number of F1-F24 and R1-R31 has one.
 const BRANCHES: &[(&str, &[&str])] = &[
@@ -12,7 +12,7 @@ const BRANCHES: &[(&str, &[&str])] = &[
     ("F5", &[" first", " second"]),
     ("F7", &["a", "b", "c"]),
     ("F8", &[" flush", " demotion", " promotion"]),
-    ("F9", &[" first", " second", " each message", " grant"]),
+    ("F9", &[" first", " second", " start", " grant", " confirmation", " next divergence"]),
     ("F10", &["a", "b", "c", "d", "e", "f", "g"]),
     ("F12", &["a", "b", "c"]),
     ("F14", &["a", "a generation", "b"]),
@@ -22,6 +22,7 @@ const BRANCHES: &[(&str, &[&str])] = &[
     ("F22", &["a", "b promotions", "b dials", "c", "d", "e discard", "e rr-conflict", "f", "g"]),
     ("R1", &[" i", " ii"]),
     ("R6", &[" i", " ii", " iii", " iv"]),
+    ("R10", &[" promotion", " demotion"]),
     ("R18", &[" i", " ii", " iii"]),
     ("R26", &[" sizes", " bits", " one step"]),
 ];
@@ -60,6 +61,17 @@ fn every_row_names_a_scenario_that_fails_without_the_mend_or_says_why_there_is_n
                 );
             }
         }
+    }
+}
+
+#[test]
+fn what_is_kept_twice_passes_without_either_rule_and_fails_without_both() {
+    for Twice { scenario, both, alone } in COVERED_TWICE {
+        let played = scenario_named(scenario).expect("it is in a list");
+        for one in alone {
+            assert_eq!(played.play(Some(*one)), Ok(()), "{scenario} without {}", one.name());
+        }
+        assert!(played.play(Some(*both)).is_err(), "{scenario} without {}", both.name());
     }
 }
 
