@@ -155,6 +155,8 @@ mutations! {
     MarkOffFirst: "D8: a demotion takes the primary mark off before anything else";
     OneSuperblockCopy: "D13: an update writes one copy of the superblock, in turn";
     NoBitmapDigest: "D13: a clean detach stores no digest of the bitmap";
+    DisksNotLocked: "D15: a daemon starts while the I/O of the one before it is under way";
+    OldDeviceAttached: "D16: the kernel's old device is attached, whatever its cookie says";
     AttachUnderOldWrites: "D15: a disk is attached again before its last write has returned";
     ProofClearsBits: "D4: what the peer had not flushed at the loss is cleared when it comes back";
     ClearWithUnflushedSource: "D7: a resync neither begins on a flushed source nor flushes it";

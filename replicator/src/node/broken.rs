@@ -73,8 +73,8 @@ impl Node {
         mine: &DataStatement,
         theirs: &DataStatement,
     ) {
-        let unasked = self.breaks(Mutation::NoLostMessageRules)
-            || self.breaks(Mutation::UnconfirmedIsInSync);
+        let unasked =
+            self.breaks(Mutation::NoLostMessageRules) || self.breaks(Mutation::UnconfirmedIsInSync);
         let unstarted = self.breaks(Mutation::LostStartCopiesAll);
         match decision.rule {
             34..=37 if unasked => {

@@ -101,8 +101,8 @@ impl Node {
             return Err(state(format!("{peer} is becoming Primary")));
         }
         let disk = self.replica.state();
-        let far = self.peer.disk() == DiskState::UpToDate
-            && !self.breaks(Mutation::PeersDataDoNotCount);
+        let far =
+            self.peer.disk() == DiskState::UpToDate && !self.breaks(Mutation::PeersDataDoNotCount);
         if far && disk != DiskState::Attaching && !force {
             // With the peer's data: reads go there (D12).
             return Ok(());

@@ -112,8 +112,8 @@ impl World {
             return self.fail(why);
         }
         self.judge_marks_of_promotion(host, with_peer);
+        self.kept_must_not_happen(1 - host, with_peer);
         if with_peer {
-            self.kept_must_not_happen(1 - host);
             self.coverage.count("promotion with consent");
         } else {
             self.coverage.count("promotion alone");

@@ -32,6 +32,10 @@ pub(crate) struct Open {
     peer_power_cuts: u64,
     /// Of the own node when it was issued.
     connection_changes: u64,
+    /// The device that it was asked of: [`crate::host::Host::cookie`].
+    pub(crate) cookie: u64,
+    /// The other node was promoted with this one's consent since: it must not happen any more.
+    pub(crate) over: bool,
 }
 
 /// The client of one host.
@@ -143,6 +147,8 @@ impl World {
             asked_us: self.now_us,
             peer_power_cuts: self.hosts[1 - host].power_cuts,
             connection_changes: self.hosts[host].connection_changes,
+            cookie: self.hosts[host].cookie,
+            over: false,
         };
         self.trace(|| format!("client {host} asks {id:?} {op:?}"));
         self.hosts[host].client.open.insert(id, open);
@@ -404,8 +410,10 @@ impl World {
     }
 
     pub(crate) fn client_leaves_when_done(&mut self, host: usize) {
-        let client = &mut self.hosts[host].client;
-        if !client.stopping || !client.open.is_empty() || !client.kept.is_empty() {
+        let this = &mut self.hosts[host];
+        let (client, cookie) = (&mut this.client, this.cookie);
+        let keeps = client.kept.iter().any(|open| open.cookie == cookie);
+        if !client.stopping || !client.open.is_empty() || keeps {
             return;
         }
         let Some(command) = client.then_demote.take() else { return };

@@ -142,11 +142,6 @@ impl World {
         self.hosts[host].dead_io_until_us = self.now_us + duration_us;
     }
 
-    /// From now on daemons start while the I/O of their predecessors goes on, which D15 forbids.
-    pub const fn do_not_lock_disks(&mut self) {
-        self.unlocked = true;
-    }
-
     /// Puts off the end of an I/O of a dead process; true when that is done.
     pub(crate) fn dead_io_goes_on(&mut self, host: usize, ticket: u64) -> bool {
         let this = &self.hosts[host];

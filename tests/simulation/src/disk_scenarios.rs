@@ -294,9 +294,8 @@ pub(crate) fn io_errors_with_exact_sizes(stage: Stage) -> Ending {
     world.write(0, OTHERS);
     let blocks = (CACHED.len() + SECTORS.len() + OTHERS.len()) as u64 / 8;
     attach(&mut world, 1)?;
-    let begun = world.run_until(LONG_US, |world| {
-        world.status(1).is_some_and(|status| status.sync.is_some())
-    });
+    let begun = world
+        .run_until(LONG_US, |world| world.status(1).is_some_and(|status| status.sync.is_some()));
     ensure(&world, begun, "the resync never began")?;
     let total = world.status(1).and_then(|status| status.sync).map(|sync| sync.total_blocks);
     ensure(&world, total == Some(blocks), &format!("{total:?} blocks to copy, not {blocks}"))?;

@@ -410,9 +410,8 @@ pub(crate) fn resync_finish_lost(stage: Stage) -> Ending {
             let mut world = resync_loses(stage, seed, kind)?;
             apart(&mut world)?;
             let stamp = world.write(0, ELSEWHERE);
-            let resynced = |world: &World| {
-                world.status(0).map_or(0, |status| status.counters.resynced_blocks)
-            };
+            let resynced =
+                |world: &World| world.status(0).map_or(0, |status| status.counters.resynced_blocks);
             let before = resynced(&world);
             world.mend_cable();
             in_sync(&mut world)?;

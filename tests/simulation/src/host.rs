@@ -77,6 +77,9 @@ pub(crate) struct Host {
     pub(crate) backlog: VecDeque<Input>,
     /// The resume mark in the run directory.
     pub(crate) resume_mark: bool,
+    /// What the kernel's device is attached with: it changes with each promotion that is no resume,
+    /// and with the mark.
+    pub(crate) cookie: u64,
     /// It has said that clients' I/O is frozen.
     pub(crate) frozen: bool,
     /// When it has found last that no good data are within reach.
@@ -133,6 +136,7 @@ impl Host {
             stopped: false,
             backlog: VecDeque::new(),
             resume_mark: false,
+            cookie: 0,
             frozen: false,
             replication: ReplicationState::Off,
             no_data_us: 0,

@@ -115,8 +115,19 @@ impl Ledger {
         for sector in sectors {
             for entry in &mut self.entries[sector] {
                 if entry.issued == issued {
-                    entry.ended = Some(now);
+                    entry.ended.get_or_insert(now);
                 }
+            }
+        }
+    }
+
+    /// A write that was thought to be over is sent again, and may be.
+    pub(crate) fn reopen(&mut self, sectors: Range<usize>, issued: u64, stamp: u64) {
+        for sector in sectors {
+            let entries = &mut self.entries[sector];
+            match entries.iter_mut().find(|entry| entry.issued == issued) {
+                Some(entry) => entry.ended = None,
+                None => entries.insert(0, Entry { stamp, issued, ended: None }),
             }
         }
     }

@@ -352,6 +352,7 @@ impl World {
         self.coverage.count("power cut");
         self.resume_mark_is(host, false);
         self.process_ends(host);
+        self.kernel_is_gone(host);
         self.network.vanish(host);
         let this = &mut self.hosts[host];
         this.powered = false;

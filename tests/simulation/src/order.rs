@@ -163,7 +163,10 @@ mod tests {
         let play = |tracing, broken| Ok(Order::Scenario(Play { name, tracing, broken }));
         assert_eq!(parsed("--scenario AckBeforePeer"), play(false, broken));
         assert_eq!(parsed(&format!("--scenario {name} --trace")), play(true, None));
-        assert_eq!(parsed(&format!("--scenario {name} --break AckBeforePeer")), play(false, broken));
+        assert_eq!(
+            parsed(&format!("--scenario {name} --break AckBeforePeer")),
+            play(false, broken)
+        );
     }
 
     #[test]

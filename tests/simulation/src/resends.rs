@@ -10,6 +10,7 @@ use crate::client::{Open, Wish};
 use crate::disk::ZERO_STAMP;
 use crate::world::{Happening, World};
 use replicator::event::{ClientOp, Input, Payload};
+use replicator::mutation::Mutation;
 
 /// A broken connection is opened again after at most so long.
 const RETURN_US_MAX: u64 = 40_000;
@@ -61,34 +62,52 @@ impl World {
 
     /// The kernel's device is disconnected: its requests end with errors, and never happen later.
     pub(crate) fn kept_is_given_up(&mut self, host: usize) {
-        for open in std::mem::take(&mut self.hosts[host].client.kept) {
+        let kept = std::mem::take(&mut self.hosts[host].client.kept);
+        for open in &kept {
             self.coverage.count("kept request given up");
-            match open.wish {
-                Wish::Write { issued, .. } | Wish::Trim { issued } => {
-                    self.ledger.end(open.sectors, issued);
-                }
-                Wish::Read { .. } | Wish::Flush { .. } => {}
-            }
+            self.is_over(open);
+        }
+        if self.profile.kernel_clients && self.breaks(Mutation::OldDeviceAttached) {
+            self.hosts[host].client.kept = kept;
         }
         self.client_leaves_when_done(host);
     }
 
-    /// The other node was promoted with the consent of `host`: what its clients keep must not
-    /// happen any more, whatever its daemon does (D16).
-    pub(crate) fn kept_must_not_happen(&mut self, host: usize) {
-        for open in &self.hosts[host].client.kept {
-            if let Wish::Write { issued, .. } | Wish::Trim { issued } = open.wish {
+    fn is_over(&mut self, open: &Open) {
+        match open.wish {
+            Wish::Write { issued, .. } | Wish::Trim { issued } => {
                 self.ledger.end(open.sectors.clone(), issued);
             }
+            Wish::Read { .. } | Wish::Flush { .. } => {}
         }
+    }
+
+    /// The other node was promoted: what the clients of `host` keep may happen only if `host` has
+    /// been Primary all the time, without knowing of that; with its consent never (D16, F3).
+    pub(crate) fn kept_must_not_happen(&mut self, host: usize, with_consent: bool) {
+        let mut kept = std::mem::take(&mut self.hosts[host].client.kept);
+        for open in &mut kept {
+            open.over |= with_consent;
+            self.is_over(open);
+        }
+        self.hosts[host].client.kept = kept;
     }
 
     /// The mark of the run directory changes: without it, or with a new one, an old device must not
     /// be attached again.
     pub(crate) fn resume_mark_is(&mut self, host: usize, present: bool) {
-        let was = std::mem::replace(&mut self.hosts[host].resume_mark, present);
+        let this = &mut self.hosts[host];
+        let was = std::mem::replace(&mut this.resume_mark, present);
         if !(was && present) {
+            this.cookie += 1;
             self.kept_is_given_up(host);
+        }
+    }
+
+    /// The machine went dark, and the kernel with everything that it kept.
+    pub(crate) fn kernel_is_gone(&mut self, host: usize) {
+        for open in std::mem::take(&mut self.hosts[host].client.kept) {
+            self.is_over(&open);
         }
     }
 
@@ -104,7 +123,18 @@ impl World {
     }
 
     fn sends_again(&mut self, host: usize, open: Open) {
-        let Open { sectors, wish, .. } = open;
+        let Open { sectors, wish, cookie, over, .. } = open;
+        if cookie == self.hosts[host].cookie && !over {
+            match wish {
+                Wish::Write { issued, stamp, .. } => {
+                    self.ledger.reopen(sectors.clone(), issued, stamp);
+                }
+                Wish::Trim { issued } => {
+                    self.ledger.reopen(sectors.clone(), issued, ZERO_STAMP);
+                }
+                Wish::Read { .. } | Wish::Flush { .. } => {}
+            }
+        }
         let range = self.profile.geometry.bytes_of(&sectors);
         match wish {
             Wish::Read { .. } => self.client_reads(host, sectors),

@@ -225,9 +225,8 @@ fn a_write_of_the_last_moment(stage: Stage) -> Ending {
         let granted = world.coverage().of("end of a resync granted");
         world.lose_next(Kind::SyncConfirm);
         world.reconnect();
-        let grants = world.run_until(LONG_US, |world| {
-            world.coverage().of("end of a resync granted") > granted
-        });
+        let grants = world
+            .run_until(LONG_US, |world| world.coverage().of("end of a resync granted") > granted);
         ensure(&world, grants, "the end was never granted")?;
         let stamp = world.write(0, 40..48);
         ensure(&world, !world.has_lost(), "the confirmation was not to be under way yet")?;

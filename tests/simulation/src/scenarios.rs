@@ -327,6 +327,16 @@ pub const SCENARIOS: &[Scenario] = &[
         play: stall_scenarios::a_restarted_primary_yields_to_who_came_after,
     },
     Scenario {
+        name: "f2c_a_successor_waits_for_the_io_of_a_killed_daemon",
+        catches: &[Mutation::DisksNotLocked],
+        play: stall_scenarios::a_successor_waits_for_the_io_of_a_killed_daemon,
+    },
+    Scenario {
+        name: "f3a_what_a_dead_primary_left_open_does_not_come_after_its_successor",
+        catches: &[Mutation::OldDeviceAttached],
+        play: stall_scenarios::what_a_dead_primary_left_open_does_not_come,
+    },
+    Scenario {
         name: "resize_copies_the_new_part",
         catches: &[Mutation::ResizeWithoutBits],
         play: resize_scenarios::copies_the_new_part,

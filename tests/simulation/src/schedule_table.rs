@@ -78,19 +78,19 @@ pub const SCHEDULES: &[Schedule] = &[
     ),
     by("F2a", "f2a_a_stuck_write_keeps_new_connections_out", Mutation::AdmitWhileBusy),
     by("F2b", "f2b_late_bytes_are_not_read", Mutation::OldConnectionReadOn),
-    not(
-        "F2c",
-        "the lock on the descriptors is the daemon's; the simulator starts no daemon while I/O of its predecessor is open, real processes are killed over busy disks in tests/cluster",
-    ),
+    // The lock on the descriptors is the daemon's: here it is the simulator that takes it out.
+    by("F2c", "f2c_a_successor_waits_for_the_io_of_a_killed_daemon", Mutation::DisksNotLocked),
     by("F2d", "f2d_a_promotion_waits_for_the_peers_writes", Mutation::PromoteWhileBusy),
     by(
         "F2e",
         "f2e_a_hung_disk_is_not_attached_before_its_write_has_returned",
         Mutation::AttachUnderOldWrites,
     ),
-    not(
+    // The kernel's device is the daemon's, too; the number that its cookie holds is R14's.
+    by(
         "F3a",
-        "the kernel's client and its cookie are outside of the engine; the number that the cookie holds is R14's",
+        "f3a_what_a_dead_primary_left_open_does_not_come_after_its_successor",
+        Mutation::OldDeviceAttached,
     ),
     not("F3b", "bytes of a client that are not parsed are the NBD server's; tests/nbd"),
     not("F3c", "wording: harmless, and said in docs/semantics.md"),
@@ -119,11 +119,7 @@ pub const SCHEDULES: &[Schedule] = &[
         "r17_what_the_source_cannot_read_ends_the_resync_as_incomplete",
         Mutation::GrantDespiteBits,
     ),
-    by(
-        "F9 start",
-        "f9_each_of_the_four_last_messages_may_be_lost",
-        Mutation::LostStartCopiesAll,
-    ),
+    by("F9 start", "f9_each_of_the_four_last_messages_may_be_lost", Mutation::LostStartCopiesAll),
     by("F9 grant", "f9_a_lost_grant_costs_no_full_sync", Mutation::RetireBeforeConfirm),
     // Kept by two rules: [`COVERED_TWICE`].
     by(

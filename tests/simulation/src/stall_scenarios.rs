@@ -4,7 +4,7 @@
 use crate::fencing_scenarios::{LONG_US, current, cut, promote, until_connected};
 use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure};
-use replicator::event::Answer;
+use replicator::event::{Answer, Command};
 use replicator::state::{ConnectionState, DiskState, Role};
 use std::ops::Range;
 use std::time::Duration;
@@ -109,4 +109,57 @@ pub(crate) fn a_restarted_primary_yields_to_who_came_after(stage: Stage) -> Endi
     let status = world.status(1).map(|status| (status.role, status.connection));
     let waits = status == Some((Role::Secondary, ConnectionState::Connected));
     ensure(&world, waits, "resumed in another boot")
+}
+
+/// What the dead daemon has under way lasts so long.
+const DEAD_IO_US: u64 = 3_000_000;
+
+/// F2c: a daemon is killed while a write of it is under way, and what its successor writes there
+/// must not meet that write.
+pub(crate) fn a_successor_waits_for_the_io_of_a_killed_daemon(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(9);
+    world.stick_writes(1, true);
+    world.begin_write(0, SECTORS);
+    world.run_for(10_000);
+    world.dead_io_lasts_for(1, DEAD_IO_US);
+    world.kill_daemon(1);
+    world.stick_writes(1, false);
+    world.bring_up(1);
+    let stamp = world.write(0, SECTORS);
+    let synced = world.gets_in_sync();
+    world.run_for(2 * DEAD_IO_US);
+    world.check_equal();
+    ensure(&world, synced, "they never got in sync")?;
+    let landed = world.coverage().of("write of a dead process landed") > 0;
+    ensure(&world, landed, "nothing was under way")?;
+    ensure(&world, world.sector(1, SECTORS.start) == stamp, "the old write won")
+}
+
+/// F3a: the Primary's daemon is killed, and the kernel keeps what was not answered; the other node
+/// is promoted, writes the same blocks and is demoted, and the first one is Primary again.
+pub(crate) fn what_a_dead_primary_left_open_does_not_come(stage: Stage) -> Ending {
+    let profile = Profile { kernel_clients: true, ..Profile::calm() };
+    let mut world = stage.pair_of(10, profile);
+    world.stick_writes(1, true);
+    world.begin_write(0, SECTORS);
+    world.run_for(2_000);
+    world.kill_daemon(0);
+    world.stick_writes(1, false);
+    world.run_for(1_000_000);
+    let answer = world.ask(1, Command::Primary { force: false });
+    ensure(&world, matches!(answer, Some(Answer::Done)), "node 1 was not promoted")?;
+    let newer = world.write(1, SECTORS);
+    world.flush(1);
+    world.bring_up(0);
+    let synced = world.gets_in_sync();
+    ensure(&world, synced, "they never got in sync")?;
+    let demoted = world.demote_and_wait(1);
+    ensure(&world, demoted, "node 1 was not demoted")?;
+    world.run_for(50_000);
+    let answer = world.ask(0, Command::Primary { force: false });
+    ensure(&world, matches!(answer, Some(Answer::Done)), "node 0 was not promoted")?;
+    let synced = world.gets_in_sync();
+    ensure(&world, synced, "they never got in sync")?;
+    let found = [0, 1].map(|host| world.sector(host, SECTORS.start));
+    ensure(&world, found == [newer; 2], "what was answered last is gone")
 }

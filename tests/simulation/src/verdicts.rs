@@ -22,7 +22,9 @@ impl Verdict {
     /// Some scenario or run noticed it, or nobody can: another rule keeps the same.
     #[must_use]
     pub fn is_caught(&self) -> bool {
-        is_covered(self.mutation) || self.caught > 0 || self.scenarios.iter().any(|(_, noticed)| *noticed)
+        is_covered(self.mutation)
+            || self.caught > 0
+            || self.scenarios.iter().any(|(_, noticed)| *noticed)
     }
 }
 

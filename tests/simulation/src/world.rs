@@ -88,8 +88,6 @@ pub struct World {
     pub(crate) fence_exits: [Option<Option<i32>>; 2],
     /// How long handlers take; none: it is drawn.
     pub(crate) handler_us: Option<u64>,
-    /// Daemons do not lock their disks: they start while the I/O of their predecessors goes on.
-    pub(crate) unlocked: bool,
     /// Clients do nothing of their own accord.
     pub(crate) calm: bool,
     /// Both replicas are known to be the same, and neither has left since.
@@ -143,7 +141,6 @@ impl World {
             damage_in: None,
             fence_exits: [None; 2],
             handler_us: None,
-            unlocked: false,
             calm: false,
             in_sync: false,
             metadata_false: false,
@@ -336,7 +333,8 @@ impl World {
         self.mind_known_ends(self.broken);
         let this = &mut self.hosts[host];
         let busy = !this.data.is_idle() || !this.metadata.is_idle();
-        if !this.powered || busy && !self.unlocked {
+        let locked = busy && self.broken != Some(Mutation::DisksNotLocked);
+        if !this.powered || locked {
             if busy && !std::mem::replace(&mut this.waits_for_lock, true) {
                 self.coverage.count("start waited for its predecessor's I/O");
             }

@@ -3,9 +3,7 @@
 //! long as no rule is broken.
 
 use replicator::mutation::Mutation;
-use simulation::{
-    Verdict, Verdicts, all_scenarios, cores, is_covered, run_broken, scenario_of,
-};
+use simulation::{Verdict, Verdicts, all_scenarios, cores, is_covered, run_broken, scenario_of};
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

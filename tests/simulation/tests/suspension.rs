@@ -13,6 +13,8 @@ scenario_tests! {
     f14b_nothing_is_answered_after_a_stall_before_the_peer
     f22d_a_restarted_primary_yields_to_who_came_after
     r14_a_restarted_primary_resumes
+    f2c_a_successor_waits_for_the_io_of_a_killed_daemon
+    f3a_what_a_dead_primary_left_open_does_not_come_after_its_successor
     r18i_a_given_up_disk_lets_the_peer_in
     r18iii_a_hung_disk_is_given_up
 }
@@ -117,39 +119,4 @@ fn a_held_read_is_good_although_both_disks_are_gone_meanwhile() {
     world.ask(0, Command::ResumeIo);
     assert!(world.wait_for_client(0));
     assert_eq!((world.client_errors(), world.violation()), (0, None));
-}
-
-/// What the dead daemon has under way lasts so long.
-const DEAD_IO_US: u64 = 3_000_000;
-
-/// A daemon is killed while a write of it is under way, and what its successor writes there meets
-/// that write (F2c).
-fn succeed_while_the_old_write_is_under_way(world: &mut World) {
-    world.stick_writes(1, true);
-    world.begin_write(0, 16..24);
-    world.run_for(10_000);
-    world.dead_io_lasts_for(1, DEAD_IO_US);
-    world.kill_daemon(1);
-    world.stick_writes(1, false);
-    world.bring_up(1);
-    world.write(0, 16..24);
-    world.gets_in_sync();
-    world.run_for(2 * DEAD_IO_US);
-    world.check_equal();
-}
-
-#[test]
-fn f2c_a_successor_waits_for_the_io_of_a_killed_daemon() {
-    let mut world = World::calm_pair(9);
-    succeed_while_the_old_write_is_under_way(&mut world);
-    assert!(world.gets_in_sync(), "{:?}", world.violation());
-    assert!(world.coverage().of("write of a dead process landed") > 0, "nothing was under way");
-}
-
-#[test]
-fn f2c_a_successor_that_does_not_wait_is_noticed() {
-    let mut world = World::calm_pair(9);
-    world.do_not_lock_disks();
-    succeed_while_the_old_write_is_under_way(&mut world);
-    assert!(world.violation().is_some(), "a write of a dead process landed, and nobody noticed");
 }
