@@ -177,6 +177,7 @@ mutations! {
     ConflictIgnored: "G3: a Primary becomes the target, whatever rr-conflict says";
     BitsGetNoDirection: "D7: a promotion gives bits without a direction none";
     InvalidateUnasked: "D7: invalidate asks for no good copy that is left";
+    WindowIgnored: "D14: writes are sent whether or not the peer has room for them";
     WindowPlaceLost: "D14: the place of a write in the peer's window does not come back";
     MayHoldMarkForgotten: "G2: the mark that the peer may hold the generation ends with the daemon";
     TargetPrimaryKeepsNoLog: "D10: a Primary whose disk is not UpToDate keeps no log";
@@ -199,6 +200,7 @@ mutations! {
     InFlightLeavesLog: "D5: an extent may leave the log when the peer alone has the write";
     OlderIsSource: "G1: the older generation is the source";
     PoliciesIgnored: "G3: the after-sb policies decide nothing";
+    PoliciesPickTheOther: "G3: a policy gives up the changes of the node that it shall spare";
     DifferingPoliciesAccepted: "G3: policies that differ are not noticed";
     SplitBrainToldOnce: "G3: one node alone runs its handler for a split brain";
     BitmapIdentifierStays: "D9: the source never retires the bitmap identifier of a resync";

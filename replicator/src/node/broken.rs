@@ -7,6 +7,7 @@ use crate::generation::{Amount, Decision, End, Verdict, end_by_disks_and_roles};
 use crate::ids::NodeIndex;
 use crate::message::DataStatement;
 use crate::mutation::Mutation;
+use crate::split_brain::Solution;
 use metadata::units::BlockRange;
 
 impl Node {
@@ -54,6 +55,16 @@ impl Node {
         };
         if let Some(end) = victim {
             decision.verdict = Verdict::Sync { end, amount: Amount::Bitmap };
+        }
+        let (by_policy, other) = (
+            matches!(decision.split_brain, Some(Solution::Automatically { .. })),
+            self.breaks(Mutation::PoliciesPickTheOther),
+        );
+        if let Verdict::Sync { end, .. } = &mut decision.verdict
+            && by_policy
+            && other
+        {
+            *end = end.other();
         }
         let (older, related) =
             (self.breaks(Mutation::OlderIsSource), matches!(decision.rule, 50 | 70));

@@ -228,11 +228,12 @@ impl Node {
 
     /// To the peer, and to the own disk unless that is missing.
     fn write_to_peer(&mut self, key: u64, local: Part) {
-        let now = self.now;
+        let (now, overruns) = (self.now, self.breaks(Mutation::WindowIgnored));
         let Some(write) = self.writes.open.0.get_mut(key) else { return };
         let Some(peer) = self.peer.connected_mut() else { return };
         let cost = write.cost();
-        if !self.writes.for_window.is_empty() || !peer.window.take(cost) {
+        let room = self.writes.for_window.is_empty() && peer.window.take(cost);
+        if !room && !overruns {
             self.writes.for_window.push_back(key);
             return;
         }

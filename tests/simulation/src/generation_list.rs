@@ -162,7 +162,7 @@ pub const GENERATION_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "after_sb_policies",
-        catches: &[Mutation::PoliciesIgnored],
+        catches: &[Mutation::PoliciesIgnored, Mutation::PoliciesPickTheOther],
         play: split_scenarios::after_sb_policies,
     },
     Scenario {

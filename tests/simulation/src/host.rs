@@ -94,6 +94,10 @@ pub(crate) struct Host {
     pub(crate) connection_changes: u64,
     /// When that was last.
     pub(crate) connection_changed_us: u64,
+    /// How its last connection ended.
+    pub(crate) parting: Option<crate::policies::Parting>,
+    /// When its role changed last.
+    pub(crate) role_changed_us: u64,
     /// What its events have said of the peer: the connection, and the peer's disk.
     pub(crate) peer_said: (ConnectionState, DiskState),
     /// The engine's picture after its last event.
@@ -144,6 +148,8 @@ impl Host {
             waived: false,
             connection_changes: 0,
             connection_changed_us: 0,
+            parting: None,
+            role_changed_us: 0,
             peer_said: (ConnectionState::Unconnected, DiskState::DUnknown),
             status: None,
         }

@@ -191,6 +191,10 @@ impl World {
             Act::KillDaemon => {
                 self.dead_io_lasts(host);
                 self.kill_daemon(host);
+                // As a supervisor does: while its I/O may be under way.
+                if self.random.chance(50) {
+                    self.start_daemon(host);
+                }
             }
             Act::CutPower => self.cut_power(host),
             Act::CutPowerOfBoth => {
@@ -326,6 +330,7 @@ impl World {
 
     /// Nothing of the process is left but what is on its way to the disks.
     pub(crate) fn process_ends(&mut self, host: usize) {
+        self.parts(host);
         self.client_is_cut_off(host);
         self.ledger.process_ends(host);
         let this = &mut self.hosts[host];

@@ -3,15 +3,31 @@
 
 use crate::random::Random;
 use crate::world::World;
+use metadata::generations::PRIMARY_BIT;
 use replicator::event::Command;
 use replicator::ids::NodeIndex;
+use replicator::message::DataStatement;
 use replicator::settings::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, RrConflict, SplitBrainPolicies};
-use replicator::state::Role;
+use replicator::state::{ConnectionState, Role};
 
 /// Runs with policies that do something.
 const POLICIES_PERCENT: u64 = 50;
 /// Runs, of those, in which the two configurations differ.
 const DIFFERENT_PERCENT: u64 = 6;
+
+/// A change of role that is under way for so long may be said before or after a loss of the peer.
+const UNSURE_US: u64 = 2_000_000;
+/// Distance from a bitmap identifier to the identifier of a resync that began from it (drbd-facts
+/// 1.1).
+const SYNC_OFFSET: u64 = 0x0001_0000_0000_0000;
+
+/// How a node left its peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parting {
+    role: Role,
+    incarnation: u64,
+    at_us: u64,
+}
 
 /// The policies of both hosts.
 pub(crate) fn draw(random: &mut Random) -> [SplitBrainPolicies; 2] {
@@ -135,8 +151,91 @@ impl World {
         if zero && changed {
             return Err(format!("after-sb-0pri spares who changed something: {changes:?}"));
         }
+        if counts {
+            self.judge_choice(policies.zero_primaries, victim, [&first, &second])?;
+        }
         self.coverage.count("split brain: a policy was right");
         Ok(())
+    }
+
+    /// The choice between the two, as the policy promises it.
+    fn judge_choice(
+        &mut self,
+        policy: AfterSb0Pri,
+        victim: usize,
+        said: [&DataStatement; 2],
+    ) -> Result<(), String> {
+        let spares_primary = match policy {
+            AfterSb0Pri::DiscardYoungerPrimary => true,
+            AfterSb0Pri::DiscardOlderPrimary => false,
+            AfterSb0Pri::DiscardLeastChanges => return self.judge_least_changes(victim, said),
+            AfterSb0Pri::Disconnect
+            | AfterSb0Pri::DiscardZeroChanges
+            | AfterSb0Pri::DiscardNode(_) => return Ok(()),
+        };
+        let Some(was_primary) = self.primaries_at_parting() else { return Ok(()) };
+        if was_primary[0] == was_primary[1] {
+            return self.judge_least_changes(victim, said);
+        }
+        self.coverage.count("split brain: the roles at the split decided");
+        if was_primary[victim] == spares_primary {
+            return Err(format!("Primary when the two parted: {was_primary:?}"));
+        }
+        Ok(())
+    }
+
+    /// Who has changed less yields, of two equal ones the second. Where a source had begun, the
+    /// bitmaps are united and tell nothing any more: what was decided then stands.
+    fn judge_least_changes(
+        &mut self,
+        victim: usize,
+        said: [&DataStatement; 2],
+    ) -> Result<(), String> {
+        let begun = |one: usize| {
+            let (tuple, base) =
+                (&said[one].generations, said[1 - one].generations.bitmap & !PRIMARY_BIT);
+            base != 0
+                && tuple.bitmap & !PRIMARY_BIT == base.wrapping_add(SYNC_OFFSET) & !PRIMARY_BIT
+                && tuple.history[0] & !PRIMARY_BIT == base
+        };
+        let changes = [said[0].out_of_sync_blocks, said[1].out_of_sync_blocks];
+        let wanted = match (begun(0), begun(1)) {
+            (true, false) => 1,
+            (false, true) => 0,
+            (true, true) | (false, false) => usize::from(changes[0] >= changes[1]),
+        };
+        self.coverage.count("split brain: the number of changes decided");
+        if victim == wanted {
+            Ok(())
+        } else {
+            Err(format!("the changes are {changes:?}, so node {wanted} yields"))
+        }
+    }
+
+    /// The connection of `host` is over, or its process.
+    pub(crate) fn parts(&mut self, host: usize) {
+        let this = &self.hosts[host];
+        let Some(status) = &this.status else { return };
+        if this.peer_said.0 == ConnectionState::Connected {
+            let (role, incarnation) = (status.role, this.incarnation);
+            let parting = Parting { role, incarnation, at_us: self.now_us };
+            self.hosts[host].parting = Some(parting);
+        }
+    }
+
+    /// Who was Primary when the two parted; none where a role changed about then, or a process that
+    /// knew it has ended since.
+    fn primaries_at_parting(&self) -> Option<[bool; 2]> {
+        let [first, second] = [0, 1].map(|host| {
+            let this = &self.hosts[host];
+            let parting = this.parting.filter(|parting| {
+                let changed_us = this.role_changed_us;
+                this.incarnation == parting.incarnation
+                    && changed_us.abs_diff(parting.at_us) > UNSURE_US
+            })?;
+            Some(parting.role == Role::Primary)
+        });
+        Some([first?, second?])
     }
 
     /// The two configurations differ no more, as after an administrator has looked at the log.

@@ -142,7 +142,7 @@ pub(crate) const SCHEDULE_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "f23_r28_one_place_in_the_window_is_enough",
-        catches: &[Mutation::WindowPlaceLost],
+        catches: &[Mutation::WindowPlaceLost, Mutation::WindowIgnored],
         play: log_scenarios::one_place_in_the_window_is_enough,
     },
     Scenario {

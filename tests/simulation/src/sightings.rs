@@ -8,7 +8,7 @@ use metadata::units::ByteRange;
 use replicator::message::Message;
 use replicator::settings::buffer_class;
 use replicator::state::{ConnectionState, DiskState, Role};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// What is under way from one host to the other on the present connection.
@@ -18,6 +18,8 @@ pub(crate) struct Sightings {
     sent: BTreeMap<u64, usize>,
     /// Ranges that this host asks for as the target of a resync, by number.
     asked: BTreeMap<u64, ByteRange>,
+    /// Reads that this host has asked the peer for.
+    reads: BTreeSet<u64>,
     /// When the process was stopped.
     stopped_us: u64,
     /// Bits that were set when its state changed last.
@@ -46,11 +48,32 @@ impl World {
         | Message::SyncCompare { number, range, .. } = message
         {
             self.hosts[host].sightings.asked.insert(*number, *range);
+            let (open, buffers) =
+                (self.hosts[host].sightings.asked.len(), self.profile.sync_buffers as usize);
+            if open > buffers {
+                return Err(format!("it asks for {open} ranges, and has {buffers} buffers"));
+            }
         }
         if let Message::SyncWritten { number } = message {
             self.hosts[host].sightings.asked.remove(number);
         }
-        Ok(())
+        if let Message::SyncEqual { number, .. } | Message::SyncUnreadable { number } = message {
+            self.hosts[1 - host].sightings.asked.remove(number);
+        }
+        self.sees_read(host, message)
+    }
+
+    /// A Primary asks for no more than it has room for: its peer sends it nothing else (D14).
+    fn sees_read(&mut self, host: usize, message: &Message) -> Result<(), String> {
+        if let Message::ReadData { number, .. } | Message::ReadFailed { number } = message {
+            self.hosts[1 - host].sightings.reads.remove(number);
+        }
+        let Message::Read { number, .. } = message else { return Ok(()) };
+        let (reads, room) =
+            (&mut self.hosts[host].sightings.reads, self.profile.window_frames as usize);
+        reads.insert(*number);
+        let open = reads.len();
+        if open > room { Err(format!("it reads {open} pieces, and holds {room}")) } else { Ok(()) }
     }
 
     /// The sender stays inside of what the other end has announced (D14).
@@ -74,6 +97,7 @@ impl World {
     pub(crate) fn sees_connection(&mut self, host: usize, new: ConnectionState) {
         self.hosts[host].sightings.sent.clear();
         self.hosts[host].sightings.asked.clear();
+        self.hosts[host].sightings.reads.clear();
         let Some(status) = self.status(host) else { return };
         let before = self.hosts[host].sightings.bits;
         if new != ConnectionState::Connected

@@ -7,6 +7,7 @@ use crate::world::{Happening, World};
 use replicator::digest::Digested;
 use replicator::event::{Event, Input, IoOutcome, Output};
 use replicator::ids::{BufferId, IoId, Moment};
+use replicator::state::ConnectionState;
 
 impl World {
     /// Carries out all wishes of a node, in order.
@@ -110,7 +111,10 @@ impl World {
                 }
                 return self.coverage.hear(text);
             }
-            Event::Connection { new, reason, .. } => {
+            Event::Connection { old, new, reason } => {
+                if *old == ConnectionState::Connected {
+                    self.parts(host);
+                }
                 self.coverage.hear(reason);
                 self.sees_connection(host, *new);
                 self.hosts[host].connection_changes += 1;
@@ -119,7 +123,8 @@ impl World {
             }
             Event::PeerDisk { new, .. } => self.hosts[host].peer_said.1 = *new,
             Event::Replication { new, .. } => self.hosts[host].replication = *new,
-            Event::Role { .. } | Event::Disk { .. } => {}
+            Event::Role { .. } => self.hosts[host].role_changed_us = self.now_us,
+            Event::Disk { .. } => {}
             Event::Suspension { old, new, .. } => {
                 if new.no_data && !old.no_data {
                     self.hosts[host].no_data_us = self.now_us;
