@@ -1,12 +1,12 @@
 //! Rule G3: who yields in a split brain, by an operator's word or by the policies of drbd-facts
 //! 1.8, and what the policies are called. Pure: both nodes come to the mirrored result.
 
-use crate::generation::{Amount, Decision, End, Verdict, has_started};
+use crate::generation::{Amount, Decision, End, Verdict, has_started, matches};
 use crate::ids::NodeIndex;
 use crate::message::DataStatement;
 use crate::settings::{AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, RrConflict, SplitBrainPolicies};
 use crate::state::Role;
-use metadata::generations::{Generations, PRIMARY_BIT};
+use metadata::generations::PRIMARY_BIT;
 
 /// What came of a split brain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,10 +128,17 @@ fn without_primary(
 ) -> Option<Chosen> {
     // The generation at the split, as the bitmap counts against it: was it written as Primary?
     let (s, p) = (&mine.generations, &yours.generations);
-    let was_primary = |one: &Generations, other: &Generations| {
-        let split = if has_started(one, other.bitmap) { one.history[0] } else { one.bitmap };
+    let was_primary = |one: &DataStatement, other: &DataStatement| {
+        let (tuple, others) = (&one.generations, &other.generations);
+        // Where the bitmap covers the youngest history entry, too, that may be the one.
+        let covered = one.bitmap_covers_history
+            && (matches(tuple.history[0], others.bitmap)
+                || (other.bitmap_covers_history && matches(tuple.history[0], others.history[0])));
+        let in_history = covered || has_started(tuple, others.bitmap);
+        let split = if in_history { tuple.history[0] } else { tuple.bitmap };
         split & PRIMARY_BIT != 0
     };
+    let were_primary = (was_primary(mine, yours), was_primary(yours, mine));
     let said = (mine.out_of_sync_blocks, yours.out_of_sync_blocks);
     // Two that have united their bitmaps count the same, and what they said before stands: the
     // source that has begun had more. Otherwise the numbers still tell it, even if a source has
@@ -146,12 +153,12 @@ fn without_primary(
     let undecided = || by_changes(me, changes).map(|end| Chosen { end, by_changes: true });
     match policy {
         AfterSb0Pri::Disconnect => None,
-        AfterSb0Pri::DiscardYoungerPrimary => match (was_primary(s, p), was_primary(p, s)) {
+        AfterSb0Pri::DiscardYoungerPrimary => match were_primary {
             (true, false) => chosen(End::Source),
             (false, true) => chosen(End::Target),
             (true, true) | (false, false) => undecided(),
         },
-        AfterSb0Pri::DiscardOlderPrimary => match (was_primary(s, p), was_primary(p, s)) {
+        AfterSb0Pri::DiscardOlderPrimary => match were_primary {
             (true, false) => chosen(End::Target),
             (false, true) => chosen(End::Source),
             (true, true) | (false, false) => undecided(),

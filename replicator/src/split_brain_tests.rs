@@ -3,7 +3,7 @@
 use super::*;
 use crate::generation::decide;
 use crate::state::DiskState;
-
+use metadata::generations::Generations;
 use metadata::superblock::{PeerMinimum, Sequences, Session};
 
 const BASE: u64 = 0xa000_0000_0000_0000;
@@ -278,4 +278,16 @@ fn a_start_that_never_arrived_hides_no_changes() {
         let found = victim(&zero(policy), &one, &begun(begun_changes));
         assert_eq!(found, expected, "{policy:?} {changes} {begun_changes}");
     }
+}
+
+#[test]
+fn the_role_at_the_split_is_looked_up_where_the_common_base_is() {
+    // A resync of the first one was never confirmed; its bitmap covers the entry that both know.
+    let mut one = first(Secondary, false, 1);
+    one.generations.bitmap = 0xd000;
+    one.generations.history = [BASE | 1, 0];
+    one.bitmap_covers_history = true;
+    let two = second(Secondary, false, 9);
+    assert_eq!(victim(&zero(AfterSb0Pri::DiscardYoungerPrimary), &one, &two), SECOND);
+    assert_eq!(victim(&zero(AfterSb0Pri::DiscardOlderPrimary), &one, &two), FIRST);
 }

@@ -16,7 +16,7 @@ const POLICIES_PERCENT: u64 = 50;
 const DIFFERENT_PERCENT: u64 = 6;
 
 /// A change of role that is under way for so long may be said before or after a loss of the peer.
-const UNSURE_US: u64 = 2_000_000;
+const UNSURE_US: u64 = 300_000;
 /// Distance from a bitmap identifier to the identifier of a resync that began from it (drbd-facts
 /// 1.1).
 const SYNC_OFFSET: u64 = 0x0001_0000_0000_0000;
@@ -25,8 +25,9 @@ const SYNC_OFFSET: u64 = 0x0001_0000_0000_0000;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parting {
     role: Role,
-    incarnation: u64,
     at_us: u64,
+    /// Its role changed about then.
+    unsure: bool,
 }
 
 /// The policies of both hosts.
@@ -152,7 +153,9 @@ impl World {
             return Err(format!("after-sb-0pri spares who changed something: {changes:?}"));
         }
         if counts {
-            self.judge_choice(policies.zero_primaries, victim, [&first, &second])?;
+            let has_base = !text.contains("a full sync follows");
+            let policy = policies.zero_primaries;
+            self.judge_choice(policy, victim, [&first, &second], has_base)?;
         }
         self.coverage.count("split brain: a policy was right");
         Ok(())
@@ -164,6 +167,7 @@ impl World {
         policy: AfterSb0Pri,
         victim: usize,
         said: [&DataStatement; 2],
+        has_base: bool,
     ) -> Result<(), String> {
         let spares_primary = match policy {
             AfterSb0Pri::DiscardYoungerPrimary => true,
@@ -173,7 +177,10 @@ impl World {
             | AfterSb0Pri::DiscardZeroChanges
             | AfterSb0Pri::DiscardNode(_) => return Ok(()),
         };
-        let Some(was_primary) = self.primaries_at_parting() else { return Ok(()) };
+        // Without a common base nobody knows when they parted.
+        let Some(was_primary) = self.primaries_at_parting().filter(|_| has_base) else {
+            return Ok(());
+        };
         if was_primary[0] == was_primary[1] {
             return self.judge_least_changes(victim, said);
         }
@@ -217,22 +224,26 @@ impl World {
         let this = &self.hosts[host];
         let Some(status) = &this.status else { return };
         if this.peer_said.0 == ConnectionState::Connected {
-            let (role, incarnation) = (status.role, this.incarnation);
-            let parting = Parting { role, incarnation, at_us: self.now_us };
+            let unsure = self.now_us < this.role_changed_us + UNSURE_US;
+            let parting = Parting { role: status.role, at_us: self.now_us, unsure };
             self.hosts[host].parting = Some(parting);
         }
     }
 
-    /// Who was Primary when the two parted; none where a role changed about then, or a process that
-    /// knew it has ended since.
+    /// The role of `host` has changed.
+    pub(crate) fn role_changed(&mut self, host: usize) {
+        let now_us = self.now_us;
+        let this = &mut self.hosts[host];
+        this.role_changed_us = now_us;
+        if let Some(parting) = &mut this.parting {
+            parting.unsure |= now_us < parting.at_us + UNSURE_US;
+        }
+    }
+
+    /// Who was Primary when the two parted; none where a role changed about then.
     fn primaries_at_parting(&self) -> Option<[bool; 2]> {
         let [first, second] = [0, 1].map(|host| {
-            let this = &self.hosts[host];
-            let parting = this.parting.filter(|parting| {
-                let changed_us = this.role_changed_us;
-                this.incarnation == parting.incarnation
-                    && changed_us.abs_diff(parting.at_us) > UNSURE_US
-            })?;
+            let parting = self.hosts[host].parting.filter(|parting| !parting.unsure)?;
             Some(parting.role == Role::Primary)
         });
         Some([first?, second?])

@@ -123,7 +123,7 @@ impl World {
             }
             Event::PeerDisk { new, .. } => self.hosts[host].peer_said.1 = *new,
             Event::Replication { new, .. } => self.hosts[host].replication = *new,
-            Event::Role { .. } => self.hosts[host].role_changed_us = self.now_us,
+            Event::Role { .. } => self.role_changed(host),
             Event::Disk { .. } => {}
             Event::Suspension { old, new, .. } => {
                 if new.no_data && !old.no_data {
