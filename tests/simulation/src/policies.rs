@@ -191,8 +191,8 @@ impl World {
         Ok(())
     }
 
-    /// Who has changed less yields, of two equal ones the second. Where a source had begun, the
-    /// bitmaps are united and tell nothing any more: what was decided then stands.
+    /// Who has changed less yields, of two equal ones the second. Where a source had begun and the
+    /// bitmaps are united, they tell nothing any more: what was decided then stands.
     fn judge_least_changes(
         &mut self,
         victim: usize,
@@ -207,9 +207,9 @@ impl World {
         };
         let changes = [said[0].out_of_sync_blocks, said[1].out_of_sync_blocks];
         let wanted = match (begun(0), begun(1)) {
-            (true, false) => 1,
-            (false, true) => 0,
-            (true, true) | (false, false) => usize::from(changes[0] >= changes[1]),
+            (true, false) if changes[0] == changes[1] => 1,
+            (false, true) if changes[0] == changes[1] => 0,
+            (true | false, true | false) => usize::from(changes[0] >= changes[1]),
         };
         self.coverage.count("split brain: the number of changes decided");
         if victim == wanted {
