@@ -102,11 +102,15 @@ impl Node {
             return;
         }
         let drawn = self.entropy.generation();
+        let again = self.breaks(Mutation::RotateAgain);
         self.persist_superblock(
             |superblock| {
-                let (generations, covers) = rotate(superblock.generations, drawn);
-                superblock.generations = generations;
-                superblock.flags.bitmap_covers_history |= covers;
+                // A forced promotion may have begun one while the disk was being flushed.
+                if superblock.flags.peer_may_hold_current || again {
+                    let (generations, covers) = rotate(superblock.generations, drawn);
+                    superblock.generations = generations;
+                    superblock.flags.bitmap_covers_history |= covers;
+                }
                 superblock.flags.peer_may_hold_current = false;
                 superblock.flags.connected = false;
             },

@@ -249,7 +249,8 @@ impl Node {
 
     /// The new generation is durable before anything goes on (G2, G5).
     pub(super) fn fence_thaw(&mut self) {
-        let early = self.breaks(Mutation::ThawOnOldGeneration);
+        // Demoted meanwhile: nothing is answered alone (G2).
+        let early = self.role == Role::Secondary || self.breaks(Mutation::ThawOnOldGeneration);
         if self.fencing.thaw_due && (early || self.begin_generation()) {
             self.fencing.thaw_due = false;
             let new = Suspended { fencing: false, ..self.suspension.reasons() };

@@ -96,6 +96,8 @@ pub(crate) struct Host {
     pub(crate) connection_changed_us: u64,
     /// How its last connection ended.
     pub(crate) parting: Option<crate::policies::Parting>,
+    /// Its last Primary was not demoted: what was written as Primary still says so.
+    pub(crate) died_as_primary: bool,
     /// When its role changed last.
     pub(crate) role_changed_us: u64,
     /// What its events have said of the peer: the connection, and the peer's disk.
@@ -149,6 +151,7 @@ impl Host {
             connection_changes: 0,
             connection_changed_us: 0,
             parting: None,
+            died_as_primary: false,
             role_changed_us: 0,
             peer_said: (ConnectionState::Unconnected, DiskState::DUnknown),
             status: None,

@@ -331,6 +331,7 @@ impl World {
     /// Nothing of the process is left but what is on its way to the disks.
     pub(crate) fn process_ends(&mut self, host: usize) {
         self.parts(host);
+        self.hosts[host].died_as_primary |= self.role(host) == Some(Role::Primary);
         self.client_is_cut_off(host);
         self.ledger.process_ends(host);
         let this = &mut self.hosts[host];

@@ -224,7 +224,7 @@ impl World {
         let this = &self.hosts[host];
         let Some(status) = &this.status else { return };
         if this.peer_said.0 == ConnectionState::Connected {
-            let unsure = self.now_us < this.role_changed_us + UNSURE_US;
+            let unsure = this.died_as_primary || self.now_us < this.role_changed_us + UNSURE_US;
             let parting = Parting { role: status.role, at_us: self.now_us, unsure };
             self.hosts[host].parting = Some(parting);
         }
@@ -235,6 +235,7 @@ impl World {
         let now_us = self.now_us;
         let this = &mut self.hosts[host];
         this.role_changed_us = now_us;
+        this.died_as_primary = false;
         if let Some(parting) = &mut this.parting {
             parting.unsure |= now_us < parting.at_us + UNSURE_US;
         }
