@@ -281,7 +281,7 @@ pub(crate) fn a_failed_flush(stage: Stage) -> Ending {
     Ok(())
 }
 
-/// A write error on the Secondary: its disk is given up, and with it what was in its cache. After it
+/// A write error on the Secondary: its disk is given up, and with it what was in its cache. When it
 /// is attached again exactly that is copied, what failed, and what was written meanwhile.
 pub(crate) fn io_errors_with_exact_sizes(stage: Stage) -> Ending {
     let mut world = stage.calm_pair(5);

@@ -228,7 +228,7 @@ pub(crate) fn an_attach_follows_a_detach(stage: Stage) -> Ending {
         let mut world = stage.calm_pair(seed);
         world.write(0, SECTORS);
         for command in [Command::Detach { force: false }, Command::Attach] {
-            let answer = world.ask(0, command.clone());
+            let answer = world.ask(0, command);
             ensure(&world, answer == Some(Answer::Done), &format!("{command:?}: {answer:?}"))?;
         }
         let in_sync = world.gets_in_sync();
