@@ -4,9 +4,9 @@
 use super::disk_io::ZEROES_BYTES;
 use super::inbox::STAGING_BYTES;
 use super::metadata_writer::CHUNK_BYTES;
-use super::nbd_port::SESSIONS_MAX;
 use super::peer_port::LINKS_MAX;
 use super::send_queue::HEADS_BYTES;
+use crate::frontend::SESSIONS_MAX;
 use crate::ring::arena::{Pool, Shelf};
 use replicator::settings::{BUFFER_CLASS_BYTES, PeerWindow, SYNC_PIECE_BYTES_MAX};
 

@@ -7,11 +7,11 @@
 use super::disk_io::Work;
 use super::disk_slot::DiskSlot;
 use super::handle::{Order, Orders};
-use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
 use super::report::log_event;
 use super::resume_mark::ResumeMark;
 use super::token::{Source, Token};
+use crate::frontend::FrontEnd;
 use crate::handlers::HandlerRun;
 use crate::ring::arena::{Pool, Span};
 use crate::ring::{Completion, Interest, Operation, Ring};
@@ -34,7 +34,7 @@ pub(super) struct Parts {
     pub(super) ring: Ring,
     pub(super) node: Node,
     pub(super) peer: PeerPort,
-    pub(super) clients: NbdPort,
+    pub(super) clients: FrontEnd,
     pub(super) disk: DiskSlot,
     pub(super) orders: Orders,
     pub(super) resume_mark: ResumeMark,
@@ -47,7 +47,7 @@ pub(super) struct IoThread {
     ring: Ring,
     node: Node,
     peer: PeerPort,
-    clients: NbdPort,
+    clients: FrontEnd,
     disk: DiskSlot,
     orders: Orders,
     resume_mark: ResumeMark,

@@ -1,10 +1,10 @@
 //! One NBD client: handshake, requests in, replies out.
 
-use super::inbox::{DIRECT_BYTES_MIN, Inbox};
-use super::nbd_intake::{Intake, WriteIntake};
-use super::nbd_request::OpenRequests;
-use super::send_queue::SendQueue;
-use super::token::{Source, Token};
+use super::intake::{Intake, WriteIntake};
+use super::request::OpenRequests;
+use crate::dataplane::inbox::{DIRECT_BYTES_MIN, Inbox};
+use crate::dataplane::send_queue::SendQueue;
+use crate::dataplane::token::{Source, Token};
 use crate::ring::arena::{Arena, Span};
 use crate::ring::{Operation, Ring};
 use nbd_server::{
@@ -325,5 +325,5 @@ impl Session {
 }
 
 #[cfg(test)]
-#[path = "nbd_session_tests.rs"]
+#[path = "session_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
 //! Tests of a session over a socket pair, with the test in the place of the engine.
 
-use super::super::nbd_request::PieceName;
-use super::super::send_queue::HEADS_BYTES;
+use super::super::request::PieceName;
 use super::*;
 use crate::dataplane::inbox::STAGING_BYTES;
+use crate::dataplane::send_queue::HEADS_BYTES;
 use crate::ring::arena::{Pool, Shelf};
 use replicator::event::ClientOp;
 use replicator::ids::RequestId;

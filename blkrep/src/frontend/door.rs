@@ -1,9 +1,10 @@
-//! The device's door: listening sockets for NBD, the sessions, and whether they are let in.
+//! The door of the front end: listening sockets for NBD, the sessions, and whether they are let
+//! in.
 
-use super::listener::{self, ListenError};
-use super::nbd_request::PieceName;
-use super::nbd_session::{Session, SessionEnd, Surroundings};
-use super::token::{Source, Token};
+use super::request::PieceName;
+use super::session::{Session, SessionEnd, Surroundings};
+use crate::dataplane::listener::{self, ListenError};
+use crate::dataplane::token::{Source, Token};
 use crate::ring::{Interest, Operation, Ring};
 use nbd_server::{Availability, Export};
 use replicator::event::{ClientError, Input};
@@ -15,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Clients at once; a connection beyond it is closed at once.
-pub(super) const SESSIONS_MAX: usize = 32;
+pub(crate) const SESSIONS_MAX: usize = 32;
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 8;
 
@@ -25,9 +26,9 @@ struct Listening {
     is_tcp: bool,
 }
 
-/// The door.
+/// What the I/O thread knows of clients.
 #[derive(Debug)]
-pub(super) struct NbdPort {
+pub(crate) struct FrontEnd {
     listening: Vec<Listening>,
     socket_path: PathBuf,
     sessions: Vec<Option<Session>>,
@@ -40,13 +41,13 @@ pub(super) struct NbdPort {
     is_shut: bool,
 }
 
-impl NbdPort {
+impl FrontEnd {
     /// Listens on the unix socket and, if there is one, on the TCP address. Clients are turned away
     /// until the export is opened. `budget_bytes` is what one client may have open.
     ///
     /// # Errors
     /// When one of them cannot be listened on.
-    pub(super) fn open(
+    pub(crate) fn open(
         settings: &Settings,
         socket_path: &Path,
         tcp: Option<SocketAddr>,
@@ -77,14 +78,14 @@ impl NbdPort {
     }
 
     /// Starts to wait for connections on all sockets.
-    pub(super) fn listen(&self, ring: &mut Ring) {
+    pub(crate) fn listen(&self, ring: &mut Ring) {
         for place in 0..self.listening.len() {
             self.listen_on(ring, place);
         }
     }
 
     /// Takes the connections that wait on one socket.
-    pub(super) fn accept(&mut self, ring: &mut Ring, place: u16, now: Moment) {
+    pub(crate) fn accept(&mut self, ring: &mut Ring, place: u16, now: Moment) {
         let at = usize::from(place);
         for _ in 0..ACCEPTS_PER_TURN {
             let Listening { fd, is_tcp } = &self.listening[at];
@@ -106,7 +107,7 @@ impl NbdPort {
     }
 
     /// Lets clients in.
-    pub(super) fn open_export(&mut self, size_bytes: u64, block_bytes_min: u32, trim: bool) {
+    pub(crate) fn open_export(&mut self, size_bytes: u64, block_bytes_min: u32, trim: bool) {
         if self.is_shut {
             return;
         }
@@ -124,12 +125,12 @@ impl NbdPort {
     }
 
     /// Turns clients away.
-    pub(super) fn close_export(&mut self, message: String) {
+    pub(crate) fn close_export(&mut self, message: String) {
         self.availability = Availability::Refused { name: self.name.clone(), message };
     }
 
     /// Ends all sessions and lets nobody in any more: the daemon ends.
-    pub(super) fn shut(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn shut(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
         self.is_shut = true;
         self.close_export("the daemon is ending; connect to the other node".to_owned());
         for place in &mut self.sessions {
@@ -141,7 +142,7 @@ impl NbdPort {
     }
 
     /// Takes the result of a receive.
-    pub(super) fn received(
+    pub(crate) fn received(
         &mut self,
         ring: &mut Ring,
         token: Token,
@@ -155,7 +156,7 @@ impl NbdPort {
     }
 
     /// Takes the result of a send.
-    pub(super) fn sent(
+    pub(crate) fn sent(
         &mut self,
         ring: &mut Ring,
         token: Token,
@@ -169,7 +170,7 @@ impl NbdPort {
     }
 
     /// Takes the engine's answer to a piece; one of a session that is gone is forgotten.
-    pub(super) fn reply(
+    pub(crate) fn reply(
         &mut self,
         ring: &mut Ring,
         id: RequestId,
@@ -184,7 +185,7 @@ impl NbdPort {
     }
 
     /// Goes on with sessions that waited for buffers; every turn another one comes first.
-    pub(super) fn resume(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn resume(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
         self.first_served = (self.first_served + 1) % SESSIONS_MAX;
         for step in 0..SESSIONS_MAX {
             let place = (self.first_served + step) % SESSIONS_MAX;
@@ -197,19 +198,19 @@ impl NbdPort {
     }
 
     /// Starts sends and receives of all sessions.
-    pub(super) fn kick(&mut self, ring: &mut Ring) {
+    pub(crate) fn kick(&mut self, ring: &mut Ring) {
         for session in self.sessions.iter_mut().flatten() {
             session.kick(ring);
         }
     }
 
-    /// The next moment at which [`NbdPort::expire`] has something to do.
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    /// The next moment at which [`FrontEnd::expire`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
         self.sessions.iter().flatten().filter_map(Session::deadline).min()
     }
 
     /// Ends handshakes that have lasted too long.
-    pub(super) fn expire(&mut self, ring: &mut Ring, now: Moment, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn expire(&mut self, ring: &mut Ring, now: Moment, inputs: &mut VecDeque<Input>) {
         for place in 0..self.sessions.len() {
             let is_late = |session: &Session| session.deadline().is_some_and(|at| at <= now);
             if self.sessions[place].as_ref().is_some_and(is_late) {
@@ -220,7 +221,7 @@ impl NbdPort {
     }
 
     /// Removes the unix socket, so that clients see at once that nobody is there.
-    pub(super) fn remove_socket(&self) {
+    pub(crate) fn remove_socket(&self) {
         if let Err(error) = std::fs::remove_file(&self.socket_path) {
             tracing::warn!("{} was not removed: {error}", self.socket_path.display());
         }
