@@ -260,7 +260,7 @@ impl IoThread {
                     inputs.push_back(Input::HandlerDone { id, exit: None });
                 }
             }
-            Output::ResumeMark { present } => self.resume_mark.set(present),
+            Output::ResumeMark(change) => clients.promotion(self.resume_mark.set(change)),
             Output::Stop => {
                 let limit = Duration::from_millis(LAST_SENDS_MS_MAX);
                 self.stop_at = Some(self.now.after(limit));
@@ -312,6 +312,11 @@ impl IoThread {
         while let Ok(order) = self.orders.orders.try_recv() {
             match order {
                 Order::Command { command, answer } => self.command(command, answer),
+                Order::AdoptKernel { socket, answer } => {
+                    let taken = self.clients.adopt(&mut self.ring, socket, &mut self.inputs);
+                    // Whoever does not wait any more sees the end of the socket.
+                    drop(answer.send(taken));
+                }
                 Order::ShutClients => self.clients.shut(&mut self.ring, &mut self.inputs),
                 Order::HandlerDone { id, exit } => {
                     self.inputs.push_back(Input::HandlerDone { id, exit });

@@ -1,6 +1,7 @@
 //! The door of the front end: listening sockets for NBD, the sessions, and whether they are let
 //! in.
 
+use super::kernel::news::Teller;
 use super::request::PieceName;
 use super::session::{Session, SessionEnd, Surroundings};
 use crate::dataplane::listener::{self, ListenError};
@@ -16,7 +17,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Clients at once; a connection beyond it is closed at once.
-pub(crate) const SESSIONS_MAX: usize = 32;
+const SESSIONS_MAX: usize = 32;
+/// The kernel's client has a place of its own behind theirs.
+const KERNEL_PLACE: usize = SESSIONS_MAX;
+/// Places of sessions.
+pub(crate) const PLACES: usize = SESSIONS_MAX + 1;
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 8;
 
@@ -37,13 +42,16 @@ pub(crate) struct FrontEnd {
     name: String,
     budget_bytes: u64,
     clients_told: u32,
+    attached_told: bool,
     first_served: usize,
     is_shut: bool,
+    news: Teller,
 }
 
 impl FrontEnd {
     /// Listens on the unix socket and, if there is one, on the TCP address. Clients are turned away
-    /// until the export is opened. `budget_bytes` is what one client may have open.
+    /// until the export is opened. `budget_bytes` is what one client may have open; `news` tells
+    /// whoever looks after the kernel's device.
     ///
     /// # Errors
     /// When one of them cannot be listened on.
@@ -52,6 +60,7 @@ impl FrontEnd {
         socket_path: &Path,
         tcp: Option<SocketAddr>,
         budget_bytes: u64,
+        news: Teller,
     ) -> Result<Self, ListenError> {
         let unix = listener::listen_unix(socket_path)?;
         let mut listening = vec![Listening { fd: unix, is_tcp: false }];
@@ -66,14 +75,16 @@ impl FrontEnd {
         Ok(Self {
             listening,
             socket_path: socket_path.to_owned(),
-            sessions: (0..SESSIONS_MAX).map(|_| None).collect(),
+            sessions: (0..PLACES).map(|_| None).collect(),
             sessions_ever: 0,
             availability: Availability::Refused { name: name.clone(), message },
             name: name.clone(),
             budget_bytes,
             clients_told: 0,
+            attached_told: false,
             first_served: 0,
             is_shut: false,
+            news,
         })
     }
 
@@ -119,14 +130,51 @@ impl FrontEnd {
         export.can_multi_conn = true;
         export.trim = trim;
         match export.check() {
-            Ok(()) => self.availability = Availability::Served(export),
+            Ok(()) => {
+                if let Some(kernel) = &mut self.sessions[KERNEL_PLACE] {
+                    kernel.grow(size_bytes);
+                }
+                self.news.export(Some(&export));
+                self.availability = Availability::Served(export);
+            }
             Err(error) => self.close_export(format!("the device cannot be served: {error}")),
         }
     }
 
     /// Turns clients away.
     pub(crate) fn close_export(&mut self, message: String) {
+        self.news.export(None);
         self.availability = Availability::Refused { name: self.name.clone(), message };
+    }
+
+    /// Takes the server's end of the socket of the kernel's device. It counts as a client.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) fn adopt(
+        &mut self,
+        ring: &mut Ring,
+        socket: OwnedFd,
+        inputs: &mut VecDeque<Input>,
+    ) -> Result<(), String> {
+        let Availability::Served(export) = &self.availability else {
+            return Err("this node is not Primary any more".to_owned());
+        };
+        if self.sessions[KERNEL_PLACE].is_some() {
+            return Err("its last connection has not ended".to_owned());
+        }
+        self.sessions_ever = self.sessions_ever.wrapping_add(1);
+        let place = u16::try_from(KERNEL_PLACE).expect("invariant: there are few sessions");
+        let (use_number, export) = (self.sessions_ever, export.clone());
+        let session = Session::of_kernel(ring.arena_mut(), place, use_number, socket, export);
+        self.sessions[KERNEL_PLACE] = Some(session.ok_or("there is no buffer for it")?);
+        self.tell_clients(inputs);
+        Ok(())
+    }
+
+    /// A promotion, or the end of one: whoever looks after the kernel's device goes by it.
+    pub(crate) fn promotion(&self, promotion: Option<String>) {
+        self.news.promotion(promotion);
     }
 
     /// Ends all sessions and lets nobody in any more: the daemon ends.
@@ -186,9 +234,9 @@ impl FrontEnd {
 
     /// Goes on with sessions that waited for buffers; every turn another one comes first.
     pub(crate) fn resume(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
-        self.first_served = (self.first_served + 1) % SESSIONS_MAX;
-        for step in 0..SESSIONS_MAX {
-            let place = (self.first_served + step) % SESSIONS_MAX;
+        self.first_served = (self.first_served + 1) % PLACES;
+        for step in 0..PLACES {
+            let place = (self.first_served + step) % PLACES;
             let starved = self.sessions[place].as_ref().filter(|session| session.is_starved);
             if let Some(token) = starved.map(|session| session.token(Source::ClientReceive)) {
                 self.with_session(ring, token, inputs, Session::advance);
@@ -235,7 +283,8 @@ impl FrontEnd {
     }
 
     fn add(&mut self, ring: &mut Ring, socket: OwnedFd, now: Moment) -> bool {
-        let Some(index) = self.sessions.iter().position(Option::is_none) else { return false };
+        let free = self.sessions[..SESSIONS_MAX].iter().position(Option::is_none);
+        let Some(index) = free else { return false };
         let place = u16::try_from(index).expect("invariant: there are few sessions");
         self.sessions_ever = self.sessions_ever.wrapping_add(1);
         let use_number = self.sessions_ever;
@@ -282,6 +331,11 @@ impl FrontEnd {
     fn tell_clients(&mut self, inputs: &mut VecDeque<Input>) {
         let count = self.sessions.iter().flatten().filter(|session| session.is_client()).count();
         let count = u32::try_from(count).expect("invariant: there are few sessions");
+        let is_attached = self.sessions[KERNEL_PLACE].is_some();
+        if is_attached != self.attached_told {
+            self.attached_told = is_attached;
+            self.news.attached(is_attached);
+        }
         if count != self.clients_told {
             self.clients_told = count;
             inputs.push_back(Input::Clients(count));

@@ -10,10 +10,12 @@
 //! |---|---|
 //! | the door, the listening sockets, who is let in | `door` |
 //! | one NBD connection | `session`, `intake`, `request` |
+//! | the kernel's /dev/nbdN | `kernel` |
 
 mod door;
 mod intake;
+pub(crate) mod kernel;
 mod request;
 mod session;
 
-pub(crate) use door::{FrontEnd, SESSIONS_MAX};
+pub(crate) use door::{FrontEnd, PLACES};

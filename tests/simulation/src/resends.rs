@@ -9,7 +9,7 @@ use crate::buffers::{Use, checksum};
 use crate::client::{Open, Wish};
 use crate::disk::ZERO_STAMP;
 use crate::world::{Happening, World};
-use replicator::event::{ClientOp, Input, Payload};
+use replicator::event::{ClientOp, Input, Payload, ResumeMark};
 
 /// A broken connection is opened again after at most so long.
 const RETURN_US_MAX: u64 = 40_000;
@@ -85,9 +85,10 @@ impl World {
 
     /// The mark of the run directory changes: without it, or with a new one, an old device must not
     /// be attached again.
-    pub(crate) fn resume_mark_is(&mut self, host: usize, present: bool) {
+    pub(crate) fn resume_mark_is(&mut self, host: usize, mark: ResumeMark) {
+        let present = mark != ResumeMark::Void;
         let was = std::mem::replace(&mut self.hosts[host].resume_mark, present);
-        if !(was && present) {
+        if !(was && mark == ResumeMark::Kept) {
             self.kept_is_given_up(host);
         }
     }

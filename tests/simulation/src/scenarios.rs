@@ -321,6 +321,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: stall_scenarios::a_restarted_primary_yields_to_who_came_after,
     },
     Scenario {
+        name: "f3a_a_resume_under_fencing_yields_to_who_came_after",
+        catches: &[Mutation::ResumePastThePeer],
+        play: stall_scenarios::a_resume_under_fencing_yields_to_who_came_after,
+    },
+    Scenario {
         name: "resize_copies_the_new_part",
         catches: &[Mutation::ResizeWithoutBits],
         play: resize_scenarios::copies_the_new_part,

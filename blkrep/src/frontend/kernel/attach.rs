@@ -1,0 +1,431 @@
+//! Attaching the kernel's device to the export, and letting it go. Everything here may wait for
+//! the kernel: it runs beside the I/O thread and the control room, never in them.
+
+use super::cookie::{Cookie, Owner};
+use super::device::{Connection, Device, Roots};
+use super::holders::{Holder, holders};
+use super::links::Link;
+use super::netlink::{Connect, Nbd, NetlinkError};
+use crate::daemon::KernelDevicePlan;
+use nbd_server::{Export, Negotiated, proto};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A device that is still being left, by its predecessor or by whoever looks at new devices, is
+/// waited for so long.
+const FREE_MAX: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
+/// A device answers its first read within this time.
+const PROBE_MAX: Duration = Duration::from_secs(10);
+/// Requests that the predecessor left unanswered are sent again after so long at most, once the
+/// device has a socket again: the kernel looks at its old requests in this rhythm only.
+const RESEND_MS: &str = "5000";
+/// Smallest block of the kernel's block layer.
+const BLOCK_BYTES_MIN: u32 = 512;
+
+/// Why the device is not attached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    /// The kernel.
+    #[error("{device}: {source}")]
+    Netlink {
+        /// Which.
+        device: String,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// It belongs to others.
+    #[error(
+        "{device} is connected by {by}; free it (nbd-client -d), or configure another 'device'"
+    )]
+    Foreign {
+        /// Which.
+        device: String,
+        /// Whose it is.
+        by: String,
+    },
+    /// An earlier one of ours, disconnected, is still open.
+    #[error("{device} is still held from an earlier promotion: {held}; end that")]
+    Held {
+        /// Which.
+        device: String,
+        /// By whom.
+        held: String,
+    },
+    /// A file of the kernel.
+    #[error("{device}: cannot {what}: {source}")]
+    Io {
+        /// Which.
+        device: String,
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The I/O thread did not take the socket.
+    #[error("{device}: {reason}")]
+    NotTaken {
+        /// Which.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a device was before it was attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nobody's.
+    Free,
+    /// Of this promotion, and waiting for its daemon.
+    Waiting,
+}
+
+/// Who keeps a device from being taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{device} is held: {held}")]
+pub(crate) struct Held {
+    /// Which.
+    pub(crate) device: String,
+    /// By whom.
+    pub(crate) held: String,
+}
+
+/// The device of a resource on this node.
+#[derive(Debug, Clone)]
+pub(crate) struct KernelDevice {
+    device: Device,
+    link: Link,
+    owner: Owner,
+    dead_connection: Duration,
+}
+
+impl KernelDevice {
+    /// The device of a resource on a node of this machine.
+    pub(crate) fn of(resource: &str, node: &str, plan: KernelDevicePlan) -> Self {
+        let KernelDevicePlan { index, dead_connection } = plan;
+        let owner = Owner { resource: resource.to_owned(), node: node.to_owned() };
+        let device = Device { roots: Roots::of_this_machine(), index };
+        let link = Link::new(&device.roots.dev, &owner.resource, &device.path());
+        Self { device, link, owner, dead_connection }
+    }
+
+    /// Its file, for people.
+    pub(crate) fn name(&self) -> String {
+        self.device.path().display().to_string()
+    }
+
+    /// How long requests wait for a daemon that is gone.
+    pub(crate) const fn dead_connection(&self) -> Duration {
+        self.dead_connection
+    }
+
+    /// Connects the device, or reconnects it when it is of the same promotion, and gives `adopt`
+    /// the server's end of its socket. Returns when the device is usable and linked.
+    ///
+    /// # Errors
+    /// It is not attached; nothing is left half done, and others' devices are not touched.
+    pub(crate) fn attach(
+        &self,
+        export: &Export,
+        promotion: &str,
+        adopt: impl FnOnce(OwnedFd) -> Result<(), String>,
+    ) -> Result<(), AttachError> {
+        let cookie = self.cookie(promotion)?;
+        let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
+        let connect = Connect {
+            index: self.device.index,
+            size_bytes: export.size_bytes,
+            block_bytes: export.block_bytes_min.max(BLOCK_BYTES_MIN),
+            flags: flags(export),
+            dead_connection: self.dead_connection,
+            cookie: cookie.as_str(),
+        };
+        let (server, found) = self.connect(&mut nbd, &connect, &cookie)?;
+        let adopted = adopt(server).map_err(|reason| self.not_taken(reason));
+        let result = adopted.and_then(|()| self.make_usable(export.size_bytes, found));
+        if result.is_err() && found == Found::Free {
+            // Nobody uses what was connected only now. One that was taken over has users: for them
+            // a late answer is better than an error.
+            nbd.disconnect(self.device.index).map_err(|source| self.netlink(source))?;
+        }
+        result
+    }
+
+    /// Tells a device that is attached its new size.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn resize(&self, export: &Export, promotion: &str) -> Result<(), AttachError> {
+        let cookie = self.cookie(promotion)?;
+        let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
+        let connect = Connect {
+            index: self.device.index,
+            size_bytes: export.size_bytes,
+            block_bytes: export.block_bytes_min.max(BLOCK_BYTES_MIN),
+            flags: flags(export),
+            dead_connection: self.dead_connection,
+            cookie: cookie.as_str(),
+        };
+        nbd.resize(&connect).map_err(|source| self.netlink(source))
+    }
+
+    /// Takes the device so that nobody else can, and has everything written that waits in memory.
+    /// `is_served` is false when nobody is there to write it.
+    ///
+    /// # Errors
+    /// Who holds it.
+    pub(crate) fn take(&self, is_served: bool) -> Result<OwnedFd, Held> {
+        let deadline = Instant::now() + FREE_MAX;
+        loop {
+            let taken = self.device.open_exclusively();
+            let found = holders(&self.device);
+            match taken {
+                Ok(device) if found.is_empty() => {
+                    if is_served && let Err(errno) = rustix::fs::fsync(&device) {
+                        return Err(
+                            self.held(&format!("not everything could be written ({errno})"))
+                        );
+                    }
+                    return Ok(device);
+                }
+                Ok(_) | Err(Errno::BUSY) => {}
+                Err(errno) => return Err(self.held(&format!("it cannot be opened ({errno})"))),
+            }
+            // A look at a device that has just changed is over soon; a mount is not.
+            let is_passing = |holder: &Holder| matches!(holder, Holder::Process { .. });
+            if Instant::now() >= deadline || !found.iter().all(is_passing) {
+                return Err(self.held(&told(&found)));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Disconnects the device that [`KernelDevice::take`] has taken, and removes its link.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn disconnect(&self, taken: OwnedFd) -> Result<(), AttachError> {
+        self.unlink();
+        let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
+        nbd.disconnect(self.device.index).map_err(|source| self.netlink(source))?;
+        drop(taken);
+        let deadline = Instant::now() + FREE_MAX;
+        while nbd.is_in_use(self.device.index).map_err(|source| self.netlink(source))? {
+            if Instant::now() >= deadline {
+                let held = told(&holders(&self.device));
+                tracing::warn!("{} is disconnected and still open: {held}", self.name());
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        tracing::info!("{} is detached", self.name());
+        Ok(())
+    }
+
+    /// True when the device is connected, and by this node for this resource.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.our_cookie().is_some()
+    }
+
+    /// Disconnects a device of an earlier promotion: what waits in it ends with errors and can
+    /// never be written over what came later (D16, F3). One of `promotion` is left alone. True when
+    /// there was one.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn drop_old(&self, promotion: Option<&str>) -> Result<bool, AttachError> {
+        let Some(found) = self.our_cookie() else { return Ok(false) };
+        if let Some(promotion) = promotion
+            && self.cookie(promotion)?.as_str() == found
+        {
+            return Ok(false);
+        }
+        tracing::warn!(
+            "{} is left from an earlier promotion: it is disconnected, and whoever still uses it gets \
+             errors",
+            self.name()
+        );
+        self.unlink();
+        let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
+        nbd.disconnect(self.device.index).map_err(|source| self.netlink(source))?;
+        Ok(true)
+    }
+
+    fn connect(
+        &self,
+        nbd: &mut Nbd,
+        connect: &Connect<'_>,
+        cookie: &Cookie,
+    ) -> Result<(OwnedFd, Found), AttachError> {
+        let deadline = Instant::now() + FREE_MAX;
+        let mut is_dropped = false;
+        loop {
+            let (kernel, server) =
+                socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                    .map_err(|errno| self.io("make a socket", errno.into()))?;
+            match self.connection()? {
+                Connection::Absent | Connection::Free => {
+                    match nbd.connect(connect, kernel.as_fd()) {
+                        Ok(()) => return Ok((server, Found::Free)),
+                        // Whoever looks at it at this moment keeps it from being connected.
+                        Err(NetlinkError::Refused { errno: Errno::BUSY, .. })
+                            if Instant::now() < deadline => {}
+                        Err(source) => return Err(self.netlink(source)),
+                    }
+                }
+                Connection::Connected { cookie: Some(found), .. } if found == cookie.as_str() => {
+                    nbd.reconnect(connect, kernel.as_fd())
+                        .map_err(|source| self.netlink(source))?;
+                    drop(kernel);
+                    if is_kept(&server) {
+                        tracing::info!("{}: taken over from before the restart", self.name());
+                        return Ok((server, Found::Waiting));
+                    }
+                    if Instant::now() >= deadline {
+                        let reason = "its old socket is still in use".to_owned();
+                        return Err(self.not_taken(reason));
+                    }
+                }
+                Connection::Connected { cookie: Some(found), .. } if self.owner.made(&found) => {
+                    if Instant::now() >= deadline {
+                        return Err(self.still_held());
+                    }
+                    if !is_dropped {
+                        is_dropped = self.drop_old(None)?;
+                    }
+                }
+                Connection::Connected { pid, cookie } => return Err(self.foreign(pid, cookie)),
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Queue, size, a first answer, the link.
+    fn make_usable(&self, size_bytes: u64, found: Found) -> Result<(), AttachError> {
+        if !self.device.keeps_cookies() {
+            tracing::warn!(
+                "{}: this kernel (before 5.14) cannot tell whose a device is: after a restart of the \
+                 daemon it is not taken over, and its users get errors",
+                self.name()
+            );
+        }
+        for (parameter, value) in [("scheduler", "none"), ("io_timeout", RESEND_MS)] {
+            if let Err(error) = self.device.set_queue(parameter, value) {
+                tracing::warn!("{}: {parameter} was not set to {value}: {error}", self.name());
+            }
+        }
+        let size = self.device.size_bytes().map_err(|error| self.io("read its size", error))?;
+        if size != size_bytes {
+            let reason = format!("it has {size} bytes, {size_bytes} were expected");
+            return Err(self.not_taken(reason));
+        }
+        if found == Found::Free {
+            self.probe().map_err(|error| self.io("read from it", error))?;
+        }
+        self.link.make().map_err(|error| self.io("link it", error))?;
+        tracing::info!("{} is attached, {}", self.name(), self.link.path().display());
+        Ok(())
+    }
+
+    /// The first read goes all the way through the kernel and back. It ends with an error when the
+    /// device is disconnected, so that nothing is left behind when it takes too long.
+    fn probe(&self) -> io::Result<()> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let device = self.device.clone();
+        std::thread::spawn(move || drop(sender.send(device.probe())));
+        receiver.recv_timeout(PROBE_MAX).unwrap_or_else(|_| {
+            let text = format!(
+                "no answer within {} s; look at 'blkrep status', is I/O suspended?",
+                PROBE_MAX.as_secs()
+            );
+            Err(io::Error::other(text))
+        })
+    }
+
+    fn unlink(&self) {
+        if let Err(error) = self.link.remove() {
+            tracing::warn!("{} was not removed: {error}", self.link.path().display());
+        }
+    }
+
+    fn our_cookie(&self) -> Option<String> {
+        match self.device.connection() {
+            Ok(Connection::Connected { cookie: Some(found), .. }) if self.owner.made(&found) => {
+                Some(found)
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    fn cookie(&self, promotion: &str) -> Result<Cookie, AttachError> {
+        let cookie = self.owner.cookie(&self.device.roots.proc, promotion);
+        cookie.map_err(|error| self.io("read the boot identifier", error))
+    }
+
+    fn connection(&self) -> Result<Connection, AttachError> {
+        self.device.connection().map_err(|error| self.io("see who has it", error))
+    }
+
+    fn foreign(&self, pid: Option<u32>, cookie: Option<String>) -> AttachError {
+        let program = pid.map(|pid| {
+            let comm = self.device.roots.proc.join(pid.to_string()).join("comm");
+            let program = std::fs::read_to_string(comm).unwrap_or_default();
+            format!("process {pid} ({})", program.trim())
+        });
+        let by = cookie.or(program).unwrap_or_else(|| "another program".to_owned());
+        AttachError::Foreign { device: self.name(), by }
+    }
+
+    fn still_held(&self) -> AttachError {
+        AttachError::Held { device: self.name(), held: told(&holders(&self.device)) }
+    }
+
+    fn netlink(&self, source: NetlinkError) -> AttachError {
+        AttachError::Netlink { device: self.name(), source }
+    }
+
+    fn io(&self, what: &'static str, source: io::Error) -> AttachError {
+        AttachError::Io { device: self.name(), what, source }
+    }
+
+    fn not_taken(&self, reason: String) -> AttachError {
+        AttachError::NotTaken { device: self.name(), reason }
+    }
+
+    fn held(&self, held: &str) -> Held {
+        Held { device: self.name(), held: held.to_owned() }
+    }
+}
+
+fn told(found: &[Holder]) -> String {
+    if found.is_empty() {
+        return "by something that cannot be seen".to_owned();
+    }
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What the kernel is told of the export. One connection only, so that a request has one place
+/// where it can be (D16).
+fn flags(export: &Export) -> u16 {
+    let simple = Negotiated { structured_replies: false };
+    export.transmission_flags(simple) & !proto::FLAG_CAN_MULTI_CONN
+}
+
+/// False when the kernel has dropped the other end of the socket.
+fn is_kept(server: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(server, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut fds, Some(&now)) {
+        Ok(_) => !fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "attach_tests.rs"]
+mod tests;
