@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A device that is still being left, by its predecessor or by whoever looks at new devices, is
@@ -48,8 +48,8 @@ pub(crate) enum AttachError {
         /// Whose it is.
         by: String,
     },
-    /// An earlier one of ours, disconnected, is still open.
-    #[error("{device} is still held from an earlier promotion: {held}; end that")]
+    /// One of ours that was disconnected is still open.
+    #[error("{device} is disconnected, and still held from before that: {held}; end that")]
     Held {
         /// Which.
         device: String,
@@ -245,15 +245,16 @@ impl KernelDevice {
         {
             return Ok(false);
         }
-        tracing::warn!(
-            "{} is left from an earlier promotion: it is disconnected, and whoever still uses it gets \
-             errors",
-            self.name()
-        );
-        self.unlink();
         let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
-        nbd.disconnect(self.device.index).map_err(|source| self.netlink(source))?;
+        self.abandon(&mut nbd, "it is left from an earlier promotion")?;
         Ok(true)
+    }
+
+    fn abandon(&self, nbd: &mut Nbd, why: &str) -> Result<(), AttachError> {
+        let name = self.name();
+        tracing::warn!("{name} is disconnected, {why}; whoever still uses it gets errors");
+        self.unlink();
+        nbd.disconnect(self.device.index).map_err(|source| self.netlink(source))
     }
 
     fn connect(
@@ -278,30 +279,43 @@ impl KernelDevice {
                         Err(source) => return Err(self.netlink(source)),
                     }
                 }
-                Connection::Connected { cookie: Some(found), .. } if found == cookie.as_str() => {
-                    nbd.reconnect(connect, kernel.as_fd())
-                        .map_err(|source| self.netlink(source))?;
-                    drop(kernel);
-                    if is_kept(&server) {
-                        tracing::info!("{}: taken over from before the restart", self.name());
-                        return Ok((server, Found::Waiting));
-                    }
-                    if Instant::now() >= deadline {
-                        let reason = "its old socket is still in use".to_owned();
-                        return Err(self.not_taken(reason));
-                    }
-                }
                 Connection::Connected { cookie: Some(found), .. } if self.owner.made(&found) => {
                     if Instant::now() >= deadline {
-                        return Err(self.still_held());
+                        return Err(self.still_taken(is_dropped));
                     }
-                    if !is_dropped {
-                        is_dropped = self.drop_old(None)?;
+                    if found != cookie.as_str() && !is_dropped {
+                        self.abandon(nbd, "it is left from an earlier promotion")?;
+                        is_dropped = true;
+                    } else if !is_dropped {
+                        is_dropped = !self.reconnect(nbd, connect, kernel.as_fd())?;
+                        drop(kernel);
+                        if !is_dropped && is_kept(&server) {
+                            tracing::info!("{}: taken over from before the restart", self.name());
+                            return Ok((server, Found::Waiting));
+                        }
                     }
                 }
                 Connection::Connected { pid, cookie } => return Err(self.foreign(pid, cookie)),
             }
             std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// False when the device has given up waiting and was disconnected: newer kernels do not revive
+    /// it then. With success nothing is said about the socket, see [`Nbd::reconnect`].
+    fn reconnect(
+        &self,
+        nbd: &mut Nbd,
+        connect: &Connect<'_>,
+        kernel: BorrowedFd<'_>,
+    ) -> Result<bool, AttachError> {
+        match nbd.reconnect(connect, kernel) {
+            Ok(()) => Ok(true),
+            Err(NetlinkError::Refused { errno: Errno::INVAL, .. }) => {
+                self.abandon(nbd, "it has waited too long for this daemon")?;
+                Ok(false)
+            }
+            Err(source) => Err(self.netlink(source)),
         }
     }
 
@@ -381,7 +395,10 @@ impl KernelDevice {
         AttachError::Foreign { device: self.name(), by }
     }
 
-    fn still_held(&self) -> AttachError {
+    fn still_taken(&self, is_dropped: bool) -> AttachError {
+        if !is_dropped {
+            return self.not_taken("its old socket is still in use".to_owned());
+        }
         AttachError::Held { device: self.name(), held: told(&holders(&self.device)) }
     }
 

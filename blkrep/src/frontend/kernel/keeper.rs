@@ -97,14 +97,14 @@ impl Keeper {
     /// The I/O thread gives no answer.
     pub(crate) async fn command(&self, command: Command) -> Result<Response, CommandError> {
         match command {
-            Command::Primary { .. } => {
+            Command::Primary { .. } | Command::Resize { .. } => {
                 let answer = self.handle.command(command).await?;
                 if answer != Answer::Done {
                     return Ok(answer.into());
                 }
                 Ok(match self.settle(&mut *self.done.lock().await).await {
                     Ok(()) => Response::Done,
-                    Err(error) => self.primary_without_device(&error),
+                    Err(error) => self.done_without_device(command, &error),
                 })
             }
             Command::Secondary | Command::Down => {
@@ -132,7 +132,6 @@ impl Keeper {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
-            | Command::Resize { .. }
             | Command::Status => Ok(self.handle.command(command).await?.into()),
         }
     }
@@ -148,11 +147,13 @@ impl Keeper {
         Ok(())
     }
 
-    fn primary_without_device(&self, error: &AttachError) -> Response {
+    fn done_without_device(&self, command: Command, error: &AttachError) -> Response {
         let resource = &self.resource;
+        let is_resized = matches!(command, Command::Resize { .. });
+        let done = if is_resized { "has its new size" } else { "is Primary" };
         let text = format!(
-            "{error}; {resource} is Primary all the same and served on its NBD socket; when the cause is \
-             mended, run 'blkrep primary {resource}' again"
+            "{error}; {resource} {done} all the same, and is served on its NBD socket; when the cause is mended, run \
+             'blkrep primary {resource}' again"
         );
         Response::Refused { kind: RefusalKind::KernelDevice, text }
     }
