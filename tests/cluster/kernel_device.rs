@@ -36,7 +36,9 @@ fn without_the_module_a_promotion_stands_and_says_what_to_do() {
     let Some(mut pair) = pair_with_devices() else { return };
     for attempt in ["promoted", "asked again"] {
         let refused = pair.a.run(&["primary", "r0"]).expect_code(20, attempt);
-        for part in ["/dev/nbd11", "modprobe nbd", "r0 is Primary all the same", "primary r0' again"] {
+        for part in
+            ["/dev/nbd11", "modprobe nbd", "r0 is Primary all the same", "primary r0' again"]
+        {
             assert!(refused.stderr.contains(part), "{attempt}: {part}: {}", refused.stderr);
         }
         assert_eq!(pair.a.state().role, "Primary", "{attempt}");
