@@ -250,8 +250,8 @@ fn not_granted(is_needed: bool, what: &str, error: &dyn std::fmt::Display) {
 }
 
 /// Keeps what was touched in memory: a page that must be read back from a disk could wait for this
-/// very process. Only where the limit may be made infinite, since otherwise a later allocation would
-/// fail.
+/// very process. Only where the limit may be made infinite, since otherwise a later allocation
+/// would fail.
 fn lock_memory() -> rustix::io::Result<()> {
     setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)

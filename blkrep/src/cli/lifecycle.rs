@@ -179,8 +179,8 @@ pub(super) fn down(context: &Context, name: &str) -> Result<(), Failure> {
 }
 
 /// A daemon that died as a Primary would go on as one when it is started again (G4); after `down`
-/// the other node may be promoted, so it must not. What waits for it in the kernel's device must not
-/// be written later either (D16): all under one lock.
+/// the other node may be promoted, so it must not. What waits for it in the kernel's device must
+/// not be written later either (D16): all under one lock.
 fn forget_role(context: &Context, name: &str) -> Result<(), Failure> {
     if !context.run_dir.exists() {
         return Ok(());

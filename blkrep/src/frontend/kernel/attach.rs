@@ -1,11 +1,13 @@
-//! Attaching the kernel's device to the export, and letting it go. Everything here may wait for
-//! the kernel: it runs beside the I/O thread and the control room, never in them.
+//! Attaching the kernel's device to the export. Everything here may wait for the kernel: it runs
+//! beside the I/O thread and the control room, never in them.
 
 use super::cookie::{Cookie, Owner};
 use super::device::{Connection, Device, Roots};
-use super::holders::{Holder, holders};
+use super::faults::AttachError;
+use super::holders::holders;
 use super::links::Link;
 use super::netlink::{Connect, Nbd, NetlinkError};
+use super::release::told;
 use crate::daemon::KernelDevicePlan;
 use nbd_server::{Export, Negotiated, proto};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,8 +19,8 @@ use std::time::{Duration, Instant};
 
 /// A device that is still being left, by its predecessor or by whoever looks at new devices, is
 /// waited for so long.
-const FREE_MAX: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const FREE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// A device answers its first read within this time.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 /// Requests that the predecessor left unanswered are sent again after so long at most, once the
@@ -26,55 +28,6 @@ const PROBE_MAX: Duration = Duration::from_secs(10);
 const RESEND_MS: &str = "5000";
 /// Smallest block of the kernel's block layer.
 const BLOCK_BYTES_MIN: u32 = 512;
-
-/// Why the device is not attached.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AttachError {
-    /// The kernel.
-    #[error("{device}: {source}")]
-    Netlink {
-        /// Which.
-        device: String,
-        /// Why.
-        source: NetlinkError,
-    },
-    /// It belongs to others.
-    #[error(
-        "{device} is connected by {by}; free it (nbd-client -d), or configure another 'device'"
-    )]
-    Foreign {
-        /// Which.
-        device: String,
-        /// Whose it is.
-        by: String,
-    },
-    /// One of ours that was disconnected is still open.
-    #[error("{device} is disconnected, and still held from before that: {held}; end that")]
-    Held {
-        /// Which.
-        device: String,
-        /// By whom.
-        held: String,
-    },
-    /// A file of the kernel.
-    #[error("{device}: cannot {what}: {source}")]
-    Io {
-        /// Which.
-        device: String,
-        /// What was tried.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// The I/O thread did not take the socket.
-    #[error("{device}: {reason}")]
-    NotTaken {
-        /// Which.
-        device: String,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// What a device was before it was attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,22 +38,12 @@ enum Found {
     Waiting,
 }
 
-/// Who keeps a device from being taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{device} is held: {held}")]
-pub(crate) struct Held {
-    /// Which.
-    pub(crate) device: String,
-    /// By whom.
-    pub(crate) held: String,
-}
-
 /// The device of a resource on this node.
 #[derive(Debug, Clone)]
 pub(crate) struct KernelDevice {
-    device: Device,
-    link: Link,
-    owner: Owner,
+    pub(super) device: Device,
+    pub(super) link: Link,
+    pub(super) owner: Owner,
     dead_connection: Duration,
 }
 
@@ -172,89 +115,6 @@ impl KernelDevice {
             cookie: cookie.as_str(),
         };
         nbd.resize(&connect).map_err(|source| self.netlink(source))
-    }
-
-    /// Takes the device so that nobody else can, and has everything written that waits in memory.
-    /// `is_served` is false when nobody is there to write it.
-    ///
-    /// # Errors
-    /// Who holds it.
-    pub(crate) fn take(&self, is_served: bool) -> Result<OwnedFd, Held> {
-        let deadline = Instant::now() + FREE_MAX;
-        loop {
-            let taken = self.device.open_exclusively();
-            let found = holders(&self.device);
-            match taken {
-                Ok(device) if found.is_empty() => {
-                    if is_served && let Err(errno) = rustix::fs::fsync(&device) {
-                        return Err(
-                            self.held(&format!("not everything could be written ({errno})"))
-                        );
-                    }
-                    return Ok(device);
-                }
-                Ok(_) | Err(Errno::BUSY) => {}
-                Err(errno) => return Err(self.held(&format!("it cannot be opened ({errno})"))),
-            }
-            // A look at a device that has just changed is over soon; a mount is not.
-            let is_passing = |holder: &Holder| matches!(holder, Holder::Process { .. });
-            if Instant::now() >= deadline || !found.iter().all(is_passing) {
-                return Err(self.held(&told(&found)));
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    /// Disconnects the device that [`KernelDevice::take`] has taken, and removes its link.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub(crate) fn disconnect(&self, taken: OwnedFd) -> Result<(), AttachError> {
-        self.unlink();
-        let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
-        nbd.disconnect(self.device.index).map_err(|source| self.netlink(source))?;
-        drop(taken);
-        let deadline = Instant::now() + FREE_MAX;
-        while nbd.is_in_use(self.device.index).map_err(|source| self.netlink(source))? {
-            if Instant::now() >= deadline {
-                let held = told(&holders(&self.device));
-                tracing::warn!("{} is disconnected and still open: {held}", self.name());
-                break;
-            }
-            std::thread::sleep(PAUSE);
-        }
-        tracing::info!("{} is detached", self.name());
-        Ok(())
-    }
-
-    /// True when the device is connected, and by this node for this resource.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.our_cookie().is_some()
-    }
-
-    /// Disconnects a device of an earlier promotion: what waits in it ends with errors and can
-    /// never be written over what came later (D16, F3). One of `promotion` is left alone. True when
-    /// there was one.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub(crate) fn drop_old(&self, promotion: Option<&str>) -> Result<bool, AttachError> {
-        let Some(found) = self.our_cookie() else { return Ok(false) };
-        if let Some(promotion) = promotion
-            && self.cookie(promotion)?.as_str() == found
-        {
-            return Ok(false);
-        }
-        let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
-        self.abandon(&mut nbd, "it is left from an earlier promotion")?;
-        Ok(true)
-    }
-
-    fn abandon(&self, nbd: &mut Nbd, why: &str) -> Result<(), AttachError> {
-        let name = self.name();
-        tracing::warn!("{name} is disconnected, {why}; whoever still uses it gets errors");
-        self.unlink();
-        nbd.disconnect(self.device.index).map_err(|source| self.netlink(source))
     }
 
     fn connect(
@@ -361,22 +221,7 @@ impl KernelDevice {
         })
     }
 
-    fn unlink(&self) {
-        if let Err(error) = self.link.remove() {
-            tracing::warn!("{} was not removed: {error}", self.link.path().display());
-        }
-    }
-
-    fn our_cookie(&self) -> Option<String> {
-        match self.device.connection() {
-            Ok(Connection::Connected { cookie: Some(found), .. }) if self.owner.made(&found) => {
-                Some(found)
-            }
-            Ok(_) | Err(_) => None,
-        }
-    }
-
-    fn cookie(&self, promotion: &str) -> Result<Cookie, AttachError> {
+    pub(super) fn cookie(&self, promotion: &str) -> Result<Cookie, AttachError> {
         let cookie = self.owner.cookie(&self.device.roots.proc, promotion);
         cookie.map_err(|error| self.io("read the boot identifier", error))
     }
@@ -402,28 +247,17 @@ impl KernelDevice {
         AttachError::Held { device: self.name(), held: told(&holders(&self.device)) }
     }
 
-    fn netlink(&self, source: NetlinkError) -> AttachError {
+    pub(super) fn netlink(&self, source: NetlinkError) -> AttachError {
         AttachError::Netlink { device: self.name(), source }
     }
 
-    fn io(&self, what: &'static str, source: io::Error) -> AttachError {
+    pub(super) fn io(&self, what: &'static str, source: io::Error) -> AttachError {
         AttachError::Io { device: self.name(), what, source }
     }
 
     fn not_taken(&self, reason: String) -> AttachError {
         AttachError::NotTaken { device: self.name(), reason }
     }
-
-    fn held(&self, held: &str) -> Held {
-        Held { device: self.name(), held: held.to_owned() }
-    }
-}
-
-fn told(found: &[Holder]) -> String {
-    if found.is_empty() {
-        return "by something that cannot be seen".to_owned();
-    }
-    found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What the kernel is told of the export. One connection only, so that a request has one place

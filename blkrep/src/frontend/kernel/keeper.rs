@@ -5,7 +5,8 @@
 //! reason for it, so that a module that is loaded later or a predecessor that ends late needs no
 //! hand.
 
-use super::attach::{AttachError, KernelDevice};
+use super::attach::KernelDevice;
+use super::faults::AttachError;
 use super::news::News;
 use crate::control::protocol::{RefusalKind, Response};
 use crate::dataplane::handle::{CommandError, Handle};
