@@ -13,6 +13,8 @@ const ALIGNMENT: usize = 4;
 const REQUEST_FLAGS: u16 = 1 | 4;
 /// `NLMSG_ERROR`: an errno, 0 for an acknowledgement.
 const KIND_ERROR: u16 = 2;
+/// The kernel's errors are from here to -1 (`MAX_ERRNO`).
+const ERRNO_MIN: i32 = -4095;
 /// `NLMSG_DONE` and `NLMSG_NOOP` end and fill batches.
 const KIND_DONE: u16 = 3;
 const KIND_NOOP: u16 = 1;
@@ -115,7 +117,8 @@ pub(super) fn replies(datagram: &[u8], sequence: u32) -> Vec<Reply> {
                 };
                 found.push(match code {
                     0 => Reply::Acknowledged,
-                    code => Reply::Refused(Errno::from_raw_os_error(code.saturating_neg())),
+                    ERRNO_MIN..0 => Reply::Refused(Errno::from_raw_os_error(-code)),
+                    _ => Reply::Refused(Errno::PROTO),
                 });
             }
             KIND_DONE | KIND_NOOP => {}
@@ -175,7 +178,7 @@ mod tests {
             .nested(7, |sockets| sockets.nested(1, |socket| socket.u32(1, 9)));
         let mut expected = Vec::new();
         // Length, family, REQUEST and ACK, sequence, port; command, version.
-        expected.extend(76u32.to_ne_bytes());
+        expected.extend(68u32.to_ne_bytes());
         expected.extend(0x1cu16.to_ne_bytes());
         expected.extend(5u16.to_ne_bytes());
         expected.extend(7u32.to_ne_bytes());
@@ -219,9 +222,13 @@ mod tests {
             liar[..4].copy_from_slice(&u32::to_ne_bytes(length));
             assert_eq!(replies(&liar, 7), [], "length {length}");
         }
-        // An errno that has no negation.
-        let odd = answer(KIND_ERROR, 7, &i32::MIN.to_ne_bytes());
-        assert!(matches!(replies(&odd, 7)[..], [Reply::Refused(_)]));
+        // Errors that are none.
+        for odd in [i32::MIN, -4096, 1, i32::MAX] {
+            let odd = answer(KIND_ERROR, 7, &odd.to_ne_bytes());
+            assert_eq!(replies(&odd, 7), [Reply::Refused(Errno::PROTO)]);
+        }
+        let last = answer(KIND_ERROR, 7, &ERRNO_MIN.to_ne_bytes());
+        assert!(matches!(replies(&last, 7)[..], [Reply::Refused(_)]));
         // A generic header that is missing.
         assert_eq!(replies(&answer(0x1c, 7, &[1, 2]), 7), []);
     }
