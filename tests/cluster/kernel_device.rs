@@ -4,6 +4,7 @@
 //! With the client it is for `tests/vm`: two machines of their own, whose kernels may be changed.
 
 use crate::bed::{SOON, client, configure, options, synced, synced_pair};
+use rustix::process::{Signal, kill_process};
 use std::path::Path;
 use testbed::skips::skip;
 use testbed::{Pair, wait_until};
@@ -49,6 +50,8 @@ fn without_the_module_a_promotion_stands_and_says_what_to_do() {
     pair.a.must(&["secondary", "r0"]);
     pair.b.run(&["primary", "r0"]).expect_code(20, "the other node");
     assert_eq!(pair.b.state().role, "Primary");
+    pair.b.run(&["down", "r0"]).expect_code(11, "a Primary is not stopped");
+    pair.b.must(&["secondary", "r0"]);
     pair.b.down();
     pair.a.down();
     assert!(!Path::new("/dev/blkrep/by-res/r0").exists(), "a link to nothing");
@@ -72,7 +75,10 @@ fn a_daemon_that_died_without_a_device_is_resumed_and_stopped_as_ever() {
 fn a_primary_whose_device_nobody_has_ends_in_order_at_a_signal() {
     let Some(mut pair) = pair_with_devices() else { return };
     pair.a.run(&["primary", "r0"]).expect_code(20, "without the module");
-    pair.a.down();
+    kill_process(pair.a.pid(), Signal::TERM).expect("it runs");
+    wait_until("it ends", SOON, || !pair.a.is_alive());
+    assert!(!pair.a.nbd_socket().with_extension("resume").exists(), "it ended as a Primary");
+    pair.a.kill9();
     pair.a.up();
     assert_eq!(pair.a.state().role, "Secondary", "an orderly end keeps no role");
     pair.b.run(&["primary", "r0"]).expect_code(20, "the other node");

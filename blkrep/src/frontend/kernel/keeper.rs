@@ -11,6 +11,7 @@ use super::news::News;
 use crate::control::protocol::{RefusalKind, Response};
 use crate::dataplane::handle::{CommandError, Handle};
 use replicator::event::{Answer, Command};
+use replicator::state::Role;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
@@ -110,7 +111,7 @@ impl Keeper {
             }
             Command::Secondary | Command::Down => {
                 let mut done = self.done.lock().await;
-                match self.let_go(&mut done).await {
+                match self.let_go(&mut done, command).await {
                     // While it is locked nobody attaches it again.
                     Ok(()) => Ok(self.handle.command(command).await?.into()),
                     Err(Stays::InUse(text)) => {
@@ -143,7 +144,7 @@ impl Keeper {
     /// It stays.
     pub(crate) async fn release(&self) -> Result<(), Stays> {
         let mut done = self.done.lock().await;
-        self.let_go(&mut done).await?;
+        self.let_go(&mut done, Command::Secondary).await?;
         done.is_over = true;
         Ok(())
     }
@@ -183,8 +184,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Disconnects the device, unless somebody uses it.
-    async fn let_go(&self, done: &mut Done) -> Result<(), Stays> {
+    /// Disconnects the device before `command`, unless somebody uses it. Where the engine will refuse
+    /// the command for a reason of its own, it does so, and the device stays as it is.
+    async fn let_go(&self, done: &mut Done, command: Command) -> Result<(), Stays> {
         let mut news = self.news.clone();
         let is_attached = news.borrow_and_update().is_attached;
         let device = Arc::clone(&self.device);
@@ -192,8 +194,7 @@ impl Keeper {
         if !is_attached && !blocking(move || device.is_ours()).await {
             return Ok(());
         }
-        if self.has_other_clients(is_attached).await? {
-            // The engine refuses, in its own words; the device stays as it is.
+        if self.will_be_refused(is_attached, command).await? {
             return Ok(());
         }
         let device = Arc::clone(&self.device);
@@ -211,13 +212,16 @@ impl Keeper {
         }
     }
 
-    /// Whether others than the device are connected.
-    async fn has_other_clients(&self, is_attached: bool) -> Result<bool, Stays> {
+    /// Whether others than the device are connected, or a Primary is told to go down.
+    async fn will_be_refused(&self, is_attached: bool, command: Command) -> Result<bool, Stays> {
         let status = match self.handle.command(Command::Status).await {
             Ok(Answer::Status(status)) => status,
             Ok(Answer::Done | Answer::Refused(_)) => return Ok(false),
             Err(error) => return Err(Stays::Failed(error.to_string())),
         };
+        if command == Command::Down && status.role == Role::Primary {
+            return Ok(true);
+        }
         if is_attached && status.suspended.any() {
             let text = format!(
                 "clients' I/O is suspended, so {} cannot be let go; run 'blkrep resume-io {}' first, or \
