@@ -184,8 +184,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Disconnects the device before `command`, unless somebody uses it. Where the engine will refuse
-    /// the command for a reason of its own, it does so, and the device stays as it is.
+    /// Disconnects the device before `command`, unless somebody uses it. Where the engine will
+    /// refuse the command for a reason of its own, it does so, and the device stays as it is.
     async fn let_go(&self, done: &mut Done, command: Command) -> Result<(), Stays> {
         let mut news = self.news.clone();
         let is_attached = news.borrow_and_update().is_attached;
