@@ -6,6 +6,9 @@ use crate::control::server;
 use crate::dataplane::handle::Handle;
 use crate::dataplane::start::{DataPlane, start};
 use crate::disk_ends::DiskEnds;
+use crate::frontend::kernel::attach::KernelDevice;
+use crate::frontend::kernel::keeper::{Keeper, Stays};
+use crate::frontend::kernel::news::News;
 use crate::handlers::{self, Runner};
 use anyhow::Context as _;
 use replicator::event::{Answer, Command};
@@ -15,9 +18,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// After the first signal the daemon ends in order; after so long it ends at once.
 const ORDERLY_END_MS_MAX: u64 = 10_000;
@@ -31,6 +35,15 @@ pub enum MetaPlace {
     Internal,
     /// In a file or device of their own.
     External(PathBuf),
+}
+
+/// The kernel's device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelDevicePlan {
+    /// N of `/dev/nbdN`.
+    pub index: u32,
+    /// How long its requests wait for a daemon that is gone; whole seconds.
+    pub dead_connection: Duration,
 }
 
 /// Everything that a daemon is started with.
@@ -50,6 +63,8 @@ pub struct DaemonPlan {
     pub nbd_socket: PathBuf,
     /// An address that serves NBD as well.
     pub nbd_listen: Option<SocketAddr>,
+    /// The device of the kernel's NBD client that is attached on a Primary.
+    pub kernel_device: Option<KernelDevicePlan>,
     /// Where the data disk was known to end.
     pub disk_ends: DiskEnds,
     /// The unix socket for commands.
@@ -67,7 +82,7 @@ pub struct DaemonPlan {
 /// # Errors
 /// When it cannot start, or when the data path ended by itself.
 pub fn run(plan: &DaemonPlan) -> anyhow::Result<()> {
-    prepare_process();
+    prepare_process(plan.kernel_device.is_some());
     let plane = start(plan)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -84,16 +99,25 @@ pub fn run(plan: &DaemonPlan) -> anyhow::Result<()> {
 }
 
 async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
-    let DataPlane { handle, mut ended, thread, wishes } = plane;
+    let DataPlane { handle, mut ended, thread, wishes, news } = plane;
+    let keeper = plan.kernel_device.map(|device| keeper(plan, device, handle.clone(), news));
     let listener = server::bind(&plan.control_socket)
         .with_context(|| format!("cannot listen on {}", plan.control_socket.display()))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let for_server = handle.clone();
+    let for_server = (handle.clone(), keeper.clone());
     let serving = tokio::spawn(server::serve(listener, move |command| {
-        let handle = for_server.clone();
-        async move { handle.command(command).await }
+        let (handle, keeper) = for_server.clone();
+        async move {
+            match keeper {
+                Some(keeper) => keeper.command(command).await,
+                None => Ok(handle.command(command).await?.into()),
+            }
+        }
     }));
+    if let Some(keeper) = keeper.clone() {
+        tokio::spawn(async move { keeper.follow().await });
+    }
     let for_handlers = handle.clone();
     tokio::spawn(handlers::serve(Runner::new(plan), wishes, move |id, exit| {
         // Nobody is left to be told when the I/O thread has ended.
@@ -105,7 +129,7 @@ async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
     let result = tokio::select! {
         result = &mut ended => result,
         () = next_signal(&mut terminate, &mut interrupt) => {
-            end_in_order(&handle, &mut ended, &mut terminate, &mut interrupt).await
+            end_in_order(&handle, keeper.as_deref(), &mut ended, &mut terminate, &mut interrupt).await
         }
     };
     drop(sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]));
@@ -118,16 +142,32 @@ async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
     outcome.context("the data path failed")
 }
 
-/// Clients first, then the role, then everything; a second signal or too long a wait ends it at
-/// once.
+fn keeper(
+    plan: &DaemonPlan,
+    device: KernelDevicePlan,
+    handle: Handle,
+    news: watch::Receiver<News>,
+) -> Arc<Keeper> {
+    let device = KernelDevice::of(&plan.settings.resource, plan.settings.my_name(), device);
+    Arc::new(Keeper::new(device, handle, news, plan.settings.resource.clone()))
+}
+
+/// The device first, then clients, then the role, then everything; a second signal or too long a
+/// wait ends it at once.
 async fn end_in_order(
     handle: &Handle,
+    keeper: Option<&Keeper>,
     ended: &mut oneshot::Receiver<io::Result<()>>,
     terminate: &mut Signal,
     interrupt: &mut Signal,
 ) -> Result<io::Result<()>, oneshot::error::RecvError> {
     tracing::info!("a signal came: ending in order");
     let leave = async {
+        if let Some(keeper) = keeper
+            && let Err(stays) = keeper.release().await
+        {
+            stay_primary(keeper, &stays);
+        }
         if handle.shut_clients().is_ok() {
             ask(handle, Command::Secondary).await;
             ask(handle, Command::Down).await;
@@ -141,6 +181,19 @@ async fn end_in_order(
             give_up("the orderly end took too long")
         }
     }
+}
+
+/// Ends the process under a device that is in use: it waits for the next daemon, which is Primary
+/// again (G4). An upgrade is that.
+fn stay_primary(keeper: &Keeper, stays: &Stays) -> ! {
+    let device = keeper.device();
+    tracing::warn!(
+        "{stays}; this daemon ends as a Primary, and {} waits up to {} s for the next one: start it, \
+         or end what uses the device and run 'blkrep down'",
+        device.name(),
+        device.dead_connection().as_secs()
+    );
+    std::process::exit(0)
 }
 
 /// Ends the process as it is; the next start deals with it as with a crash.
@@ -167,8 +220,8 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) {
 }
 
 /// What a part of the kernel's write-back path needs (rule D14). None of it is fatal: tests run
-/// without privileges.
-fn prepare_process() {
+/// without privileges. `is_needed` when the kernel's device will be attached.
+fn prepare_process(is_needed: bool) {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let flusher = rustix::process::configure_io_flusher_behavior(true);
@@ -177,20 +230,29 @@ fn prepare_process() {
         [("open files", raised), ("I/O flusher", flusher), ("locked memory", locked)]
     {
         if let Err(errno) = result {
-            tracing::debug!("{what}: not granted: {errno}");
+            not_granted(is_needed, what, &errno);
         }
     }
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
-        tracing::debug!("the OOM score stays as it is: {error}");
+        not_granted(is_needed, "OOM score", &error);
+    }
+}
+
+fn not_granted(is_needed: bool, what: &str, error: &dyn std::fmt::Display) {
+    if is_needed {
+        tracing::warn!(
+            "{what}: not granted ({error}): the machine may hang when it writes to the kernel's device \
+             and has no memory left; run the daemon as root"
+        );
+    } else {
+        tracing::debug!("{what}: not granted: {error}");
     }
 }
 
 /// Keeps what was touched in memory: a page that must be read back from a disk could wait for this
-/// very process. Only where the limit is infinite, since otherwise a later allocation would fail.
+/// very process. Only where the limit may be made infinite, since otherwise a later allocation
+/// would fail.
 fn lock_memory() -> rustix::io::Result<()> {
-    if getrlimit(Resource::Memlock).maximum.is_some() {
-        return Err(rustix::io::Errno::PERM);
-    }
     setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }

@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod demo;
 pub mod disk_ends;
+mod frontend;
 pub mod handlers;
 pub mod outdate_md;
 pub mod read_md;

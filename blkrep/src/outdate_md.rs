@@ -64,6 +64,7 @@ mod tests {
             disk,
             meta_disk: MetaDisk::Internal,
             address: "127.0.0.1:7791".parse().unwrap(),
+            device: None,
             nbd_listen: None,
         };
         create_md("r0", ME, &node, metadata::LogGeometry::default(), false).unwrap();

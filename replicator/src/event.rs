@@ -20,6 +20,7 @@ use metadata::units::ByteRange;
 
 pub use crate::handler::Handler;
 pub use crate::log_line::{Event, Level};
+pub use crate::resume_mark::ResumeMark;
 
 /// Bytes in a buffer, with the checksum taken when they arrived (rule D11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -488,10 +489,7 @@ pub enum Output {
     /// Write the resume mark into the run directory, or remove it (G4): with it, and in the same
     /// boot, a daemon that starts again resumes as Primary (`Settings::resume`). Carried out before
     /// the outputs that follow.
-    ResumeMark {
-        /// Whether there is to be one.
-        present: bool,
-    },
+    ResumeMark(ResumeMark),
     /// The daemon may end; everything is on disk.
     Stop,
 }

@@ -32,6 +32,7 @@ pub mod node;
 mod overlap;
 pub mod pace;
 mod rate;
+mod resume_mark;
 pub mod settings;
 mod size;
 mod slab;

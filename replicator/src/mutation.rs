@@ -123,6 +123,7 @@ mutations! {
     GivenUpDiskHoldsUp: "D15: I/O of a disk that was given up turns handshakes away";
     AnswerAfterStall: "D19: clients are answered after a stall without a sign of the peer";
     ResumeWithoutConsent: "G4: a restarted Primary resumes without asking anybody";
+    ResumePastThePeer: "D16: a resume goes on as one with a peer that has been Primary since";
     ResumeCountsAsPromotion: "D16: the promotion number is raised by a resume";
     RotateAgain: "G2: each answer alone begins a new generation";
     RotationBlockedByBitmap: "G2: no new generation while there is a bitmap identifier";

@@ -23,6 +23,7 @@ mod handlers;
 mod hanging_peer;
 mod initial_sync;
 mod io_errors;
+mod kernel_device;
 mod large_device;
 mod link_cut;
 mod metadata_damage;

@@ -41,6 +41,13 @@ impl Context {
         config::load(&self.config_dir, name)
     }
 
+    /// As [`Context::load`], for a daemon that begins to run beside those of other resources.
+    pub(super) fn load_to_run(&self, name: &str) -> Result<Resource, ConfigError> {
+        let resource = self.load(name)?;
+        config::check_device(&self.config_dir, &resource, &self.node)?;
+        Ok(resource)
+    }
+
     /// Where the disk of that node was known to end.
     pub(super) fn disk_ends(&self, name: &str, node: &NodeConfig) -> DiskEnds {
         DiskEnds::at(disk_ends(&self.run_dir, name, &node.name))

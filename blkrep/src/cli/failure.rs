@@ -138,7 +138,7 @@ impl Failure {
                 RefusalKind::Configuration => 10,
                 RefusalKind::LowerThanOutdated => 5,
                 RefusalKind::NoDisk => 16,
-                RefusalKind::NoAnswer => 20,
+                RefusalKind::NoAnswer | RefusalKind::KernelDevice => 20,
             },
             Self::WaitTimedOut { goal: _, limit: _, state: _, next: _ } => 5,
             Self::StandAlone { reason: _ }
@@ -166,6 +166,7 @@ mod tests {
             (RefusalKind::LowerThanOutdated, 5),
             (RefusalKind::NoDisk, 16),
             (RefusalKind::NoAnswer, 20),
+            (RefusalKind::KernelDevice, 20),
         ] {
             assert_eq!(Failure::Refused { kind, text: String::new() }.exit_code(), code);
         }

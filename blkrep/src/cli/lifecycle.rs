@@ -5,8 +5,9 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::config::{control_socket, log_file};
 use crate::control::client::{ControlError, DaemonProcess, ask};
-use crate::control::protocol::{Request, Response};
+use crate::control::protocol::{RefusalKind, Request, Response};
 use crate::dataplane::resume_mark::{MarkError, ResumeMark};
+use crate::frontend::kernel::attach::KernelDevice;
 use crate::{create_md, daemon};
 use replicator::state::{ConnectionState, DiskState};
 use replicator::status::Status;
@@ -56,7 +57,7 @@ pub(super) fn up(context: &Context, name: &str) -> Result<(), Failure> {
         Err(error) => return Err(error.into()),
     }
     // What is wrong with the configuration is said here, not in a log.
-    context.load(name)?.to_plan(&context.node, &context.run_dir)?;
+    context.load_to_run(name)?.to_plan(&context.node, &context.run_dir)?;
     let run_dir = &context.run_dir;
     let io = |what, path: &Path| {
         let path = path.to_owned();
@@ -178,15 +179,38 @@ pub(super) fn down(context: &Context, name: &str) -> Result<(), Failure> {
 }
 
 /// A daemon that died as a Primary would go on as one when it is started again (G4); after `down`
-/// the other node may be promoted, so it must not.
+/// the other node may be promoted, so it must not. What waits for it in the kernel's device must
+/// not be written later either (D16): all under one lock.
 fn forget_role(context: &Context, name: &str) -> Result<(), Failure> {
     if !context.run_dir.exists() {
         return Ok(());
     }
     let mark = ResumeMark::take(&control_socket(&context.run_dir, name))?;
+    let resource = context.load(name)?;
+    let node = resource.node(resource.node_index(&context.node)?);
+    if let Some(index) = node.device {
+        let dead_connection = resource.device_timeout;
+        let plan = daemon::KernelDevicePlan { index, dead_connection };
+        release_device(&KernelDevice::of(name, &node.name, plan))?;
+    }
     mark.remove().map_err(|source| {
         let path = mark.path().to_owned();
         Failure::Io { what: "remove", path, source }
+    })
+}
+
+/// Disconnects the kernel's device of a daemon that is dead, unless somebody uses it.
+fn release_device(device: &KernelDevice) -> Result<(), Failure> {
+    if !device.is_ours() {
+        return Ok(());
+    }
+    let taken = device.take(false).map_err(|held| Failure::Refused {
+        kind: RefusalKind::State,
+        text: format!("{held}; its daemon is dead, and it waits; unmount or close it first"),
+    })?;
+    device.disconnect(taken).map_err(|error| Failure::Refused {
+        kind: RefusalKind::KernelDevice,
+        text: error.to_string(),
     })
 }
 
@@ -201,7 +225,7 @@ pub(super) fn run_daemon(context: &Context, args: &DaemonArgs) -> Result<(), Fai
         end_with(parent)?;
     }
     start_log();
-    let plan = context.load(&args.resource)?.to_plan(&context.node, &context.run_dir)?;
+    let plan = context.load_to_run(&args.resource)?.to_plan(&context.node, &context.run_dir)?;
     fs::create_dir_all(&context.run_dir).map_err(|source| {
         let path = context.run_dir.clone();
         Failure::Io { what: "create", path, source }

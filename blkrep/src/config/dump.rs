@@ -46,6 +46,7 @@ impl Resource {
         line("on-no-data-accessible", quote(&word(&words::ON_NO_DATA, &disk.on_no_data)));
         line("disk-timeout", quote(&write_time(disk.timeout.unwrap_or_default())));
         line("al-extents", self.log.slots().to_string());
+        line("device-timeout", quote(&write_time(self.device_timeout)));
         line("\n[startup]", String::new());
         let startup = &self.startup;
         line("wfc-timeout", quote(&write_time(startup.wfc_timeout)));
@@ -82,6 +83,9 @@ fn dump_node(node: &NodeConfig) -> String {
     };
     line("meta-disk", &meta_disk);
     line("address", &quote(&node.address.to_string()));
+    if let Some(index) = node.device {
+        line("device", &quote(&format!("/dev/nbd{index}")));
+    }
     if let Some(address) = node.nbd_listen {
         line("nbd-listen", &quote(&address.to_string()));
     }
@@ -107,10 +111,11 @@ mod tests {
         let file = Path::new("/etc/blkrep.d/r0.toml");
         let odd = GOOD
             .replace("[node.bob]", "[node.\"bob.example\"]")
+            .replace("[node.bob]", "[node.bob]\ndevice = \"/dev/nbd12\"")
             .replace("/dev/vg0/r0", "/dev/vg0/a \\\"b\\\" c")
             .replace("[net]", "[startup]\nwfc-timeout = \"2min\"\ndegr-wfc-timeout = \"5min\"\noutdated-wfc-timeout = \"1500ms\"\nwait-after-sb = true\n[net]\ntimeout = \"900ms\"");
         let policies = GOOD
-            .replace("[sync]", "[disk]\non-io-error = \"pass_on\"\nfencing = \"resource-only\"\non-no-data-accessible = \"suspend-io\"\ndisk-timeout = \"1min\"\nal-extents = 67\n[handlers]\nfence-peer = \"/usr/lib/fence \\\"x\\\"\"\nhandler-timeout = \"90s\"\n[sync]\nmin-rate = \"1M\"\nchecksums = \"always\"")
+            .replace("[sync]", "[disk]\non-io-error = \"pass_on\"\nfencing = \"resource-only\"\non-no-data-accessible = \"suspend-io\"\ndisk-timeout = \"1min\"\nal-extents = 67\ndevice-timeout = \"7min\"\n[handlers]\nfence-peer = \"/usr/lib/fence \\\"x\\\"\"\nhandler-timeout = \"90s\"\n[sync]\nmin-rate = \"1M\"\nchecksums = \"always\"")
             .replace("[net]", "[net]\nafter-sb-0pri = \"discard-node-alice\"\nafter-sb-1pri = \"discard-secondary\"\nafter-sb-2pri = \"violently-as0p\"\nalways-asbp = true\nrr-conflict = \"retry-connect\"");
         for text in [GOOD, &odd, &policies] {
             let resource = parse(file, text).unwrap();
@@ -126,7 +131,8 @@ mod tests {
         assert!(dump.contains("on-io-error = \"detach\"\nfencing = \"dont-care\"\n"), "{dump}");
         assert!(dump.contains("after-sb-0pri = \"disconnect\""), "{dump}");
         for (table, keys) in tables() {
-            let is_optional = ["shared-secret-file", "allow-insecure", "rate", "nbd-listen"];
+            let is_optional =
+                ["shared-secret-file", "allow-insecure", "rate", "device", "nbd-listen"];
             for key in keys.into_iter().filter(|key| !is_optional.contains(key)) {
                 let is_there = match table {
                     "the file" | "[node.NODE]" | "[handlers]" => true,

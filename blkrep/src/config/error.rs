@@ -56,6 +56,22 @@ pub enum ConfigError {
         /// The second one.
         second: String,
     },
+    /// Two resources want one device on one host.
+    #[error(
+        "{file}: 'device' of {node} is {device}, which is that of the resource '{other}' as well; give \
+         each its own",
+        file = file.display()
+    )]
+    DeviceTaken {
+        /// The file.
+        file: PathBuf,
+        /// The node.
+        node: String,
+        /// The device.
+        device: String,
+        /// The other resource.
+        other: String,
+    },
     /// The shared secret cannot be used.
     #[error("the secret file {file}: {problem}")]
     Secret {
@@ -174,6 +190,17 @@ pub enum Problem {
         other: &'static str,
         /// Its value.
         other_value: String,
+    },
+    /// A kernel's device that gives up before its daemon can be back.
+    #[error(
+        "'device-timeout' ({value}) must be longer than {least}, which a restarted daemon may wait \
+         for its peer ('timeout') and for 'fence-peer' ('handler-timeout')"
+    )]
+    DeviceTimeout {
+        /// `device-timeout`.
+        value: String,
+        /// The two together.
+        least: String,
     },
     /// The floor of the resync above its cap.
     #[error("'min-rate' ({min_rate}) is above 'rate' ({rate}); lower 'min-rate' or raise 'rate'")]

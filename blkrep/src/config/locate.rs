@@ -45,6 +45,31 @@ pub fn all_names(directory: &Path) -> Result<Vec<String>, ConfigError> {
     Ok(names)
 }
 
+/// Checks that no other resource of `directory` has the device of `resource` on the host `node`. A
+/// file that is wrong has none.
+///
+/// # Errors
+/// Which resource has it.
+pub fn check_device(directory: &Path, resource: &Resource, node: &str) -> Result<(), ConfigError> {
+    let device_of = |resource: &Resource| {
+        resource.nodes.iter().find(|one| one.name == node).and_then(|one| one.device)
+    };
+    let Some(device) = device_of(resource) else { return Ok(()) };
+    let others = names(directory).unwrap_or_default().into_iter();
+    let mut others = others.filter(|name| *name != resource.name);
+    let same = others
+        .find(|name| load(directory, name).is_ok_and(|other| device_of(&other) == Some(device)));
+    match same {
+        None => Ok(()),
+        Some(other) => Err(ConfigError::DeviceTaken {
+            file: resource.file.clone(),
+            node: node.to_owned(),
+            device: format!("/dev/nbd{device}"),
+            other,
+        }),
+    }
+}
+
 fn names(directory: &Path) -> Result<Vec<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { file: directory.to_owned(), source };
     let mut names = Vec::new();
@@ -84,6 +109,25 @@ mod tests {
         fs::write(dir.path().join("r0.toml"), GOOD).unwrap();
         fs::write(dir.path().join("bad.toml"), "name = 3").unwrap();
         assert_eq!(all_names(dir.path()).unwrap(), ["bad", "r0"]);
+    }
+
+    #[test]
+    fn two_resources_do_not_share_a_device_of_one_host() {
+        let dir = ScratchDir::new("locate-device");
+        let with = |name: &str, bob: u32, alice: u32| {
+            let text = GOOD
+                .replace("\"r0\"", &format!("\"{name}\""))
+                .replace("[node.bob]", &format!("[node.bob]\ndevice = \"/dev/nbd{bob}\""))
+                .replace("[node.alice]", &format!("[node.alice]\ndevice = \"/dev/nbd{alice}\""));
+            fs::write(dir.path().join(format!("{name}.toml")), text).unwrap();
+            load(dir.path(), name).unwrap()
+        };
+        fs::write(dir.path().join("broken.toml"), "name = 3").unwrap();
+        with("r0", 0, 0);
+        let r1 = with("r1", 1, 0);
+        check_device(dir.path(), &r1, "bob").unwrap();
+        let message = check_device(dir.path(), &r1, "alice").unwrap_err().to_string();
+        assert!(message.contains("/dev/nbd0, which is that of the resource 'r0'"), "{message}");
     }
 
     #[test]

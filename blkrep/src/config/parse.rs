@@ -1,5 +1,6 @@
 //! Makes a [`Resource`] of the text of a configuration file, or says on which line it is wrong.
 
+mod device;
 mod disk;
 mod handlers;
 mod net;
@@ -42,14 +43,15 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Resource, ConfigError> {
     })?;
     let top = Section::top(source, document.get_ref(), &TOP_KEYS)?;
     let name = name(&top, file)?;
-    let (disk, log) = disk::disk(&top)?;
+    let (disk_section, disk, log) = disk::disk(&top)?;
     let handlers = handlers::handlers(&top, &disk)?;
     let startup = startup::startup(&top)?;
     let sync = disk::sync(&top)?;
     let (nodes, address_lines) = nodes(&top)?;
     let net = net::net(&top, &nodes, address_lines)?;
+    let device_timeout = device::device_timeout(&disk_section, &net.timers, &handlers)?;
     let file = file.to_owned();
-    Ok(Resource { name, file, net, disk, log, startup, sync, handlers, nodes })
+    Ok(Resource { name, file, net, disk, log, device_timeout, startup, sync, handlers, nodes })
 }
 
 /// True for what may be a file name on every system and a word in every shell.
@@ -103,20 +105,12 @@ fn node(name: String, section: &Section<'_>) -> Result<(NodeConfig, usize), Conf
             NAME_FORM,
         ));
     }
-    if let Some(device) = section.text("device", "a device")? {
-        let supported = format!(
-            "it serves NBD on a socket; remove 'device' and attach by hand with \
-             'nbd-client -unix /run/blkrep/RESOURCE.nbd {} -name RESOURCE'",
-            device.value
-        );
-        let (key, found) = ("device".to_owned(), format!("\"{}\"", device.value));
-        return Err(section.error(device.line, Problem::Unsupported { key, found, supported }));
-    }
     let disk = section
         .path("disk")?
         .ok_or_else(|| section.missing("disk", "disk = \"/dev/vg0/data\""))?
         .value;
     let meta_disk = meta_disk(section, &disk)?;
+    let device = device::device(section)?;
     let nbd_listen = address(section, "nbd-listen")?.map(|found| found.value);
     let Found { value: address, line } = address(section, "address")?
         .ok_or_else(|| section.missing("address", "address = \"192.168.0.91:7791\""))?;
@@ -124,7 +118,7 @@ fn node(name: String, section: &Section<'_>) -> Result<(NodeConfig, usize), Conf
         let expected = "the one address that the peer dials";
         return Err(section.bad("address", line, &format!("\"{address}\""), expected));
     }
-    Ok((NodeConfig { name, disk, meta_disk, address, nbd_listen }, line))
+    Ok((NodeConfig { name, disk, meta_disk, address, device, nbd_listen }, line))
 }
 
 fn address(section: &Section<'_>, key: &str) -> Result<Option<Found<SocketAddr>>, ConfigError> {

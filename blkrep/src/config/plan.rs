@@ -4,7 +4,7 @@ use super::error::ConfigError;
 use super::paths::{control_socket, disk_ends, nbd_socket};
 use super::resource::{MetaDisk, PeerTrust, Resource};
 use super::secret::read_secret;
-use crate::daemon::{DaemonPlan, MetaPlace};
+use crate::daemon::{DaemonPlan, KernelDevicePlan, MetaPlace};
 use crate::disk_ends::DiskEnds;
 use replicator::settings::{Handlers, Settings};
 use std::path::Path;
@@ -46,6 +46,9 @@ impl Resource {
             peer: self.node(me.other()).address,
             nbd_socket: nbd_socket(run_dir, &self.name),
             nbd_listen: own.nbd_listen,
+            kernel_device: own
+                .device
+                .map(|index| KernelDevicePlan { index, dead_connection: self.device_timeout }),
             disk_ends: DiskEnds::at(disk_ends(run_dir, &self.name, node)),
             control_socket: control_socket(run_dir, &self.name),
             arena_bytes: self.net.arena_bytes,

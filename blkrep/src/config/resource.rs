@@ -23,6 +23,9 @@ pub struct Resource {
     pub disk: DiskSettings,
     /// `[disk] al-extents`: the activity log that `create-md` makes. Existing metadata keep theirs.
     pub log: LogGeometry,
+    /// `[disk] device-timeout`: how long requests wait in the kernel's device for a daemon that is
+    /// gone; whole seconds.
+    pub device_timeout: Duration,
     /// `[startup]`: how long `wait-connect` and `wait-sync` wait when they are not told.
     pub startup: Startup,
     /// `[sync]`.
@@ -95,6 +98,8 @@ pub struct NodeConfig {
     pub meta_disk: MetaDisk,
     /// Where it listens for its peer.
     pub address: SocketAddr,
+    /// N of the `/dev/nbdN` that is attached on a Primary.
+    pub device: Option<u32>,
     /// Where it serves NBD over TCP, besides the Unix socket.
     pub nbd_listen: Option<SocketAddr>,
 }

@@ -166,6 +166,8 @@ pub enum RefusalKind {
     NoDisk,
     /// The daemon is there and its data path does not answer: 20.
     NoAnswer,
+    /// The kernel's device could not be attached or let go: 20.
+    KernelDevice,
 }
 
 /// A response: `{"ok":true}`, `{"ok":true,"status":{...}}` or

@@ -2,7 +2,7 @@
 //! bounded time.
 
 use super::protocol::{REQUEST_BYTES_MAX, RefusalKind, Request, Response};
-use replicator::event::{Answer, Command};
+use replicator::event::Command;
 use std::fmt::Display;
 use std::fs::{self, Permissions};
 use std::future::Future;
@@ -54,10 +54,11 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves the control socket until it is dropped. `command` carries a command to the I/O thread and
 /// brings its answer; its error, in words, means that the I/O thread is gone.
-pub async fn serve<F, A, E>(listener: UnixListener, command: F)
+pub async fn serve<F, A, R, E>(listener: UnixListener, command: F)
 where
     F: Fn(Command) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Result<Answer, E>> + Send,
+    A: Future<Output = Result<R, E>> + Send,
+    R: Into<Response> + Send,
     E: Display,
 {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -88,10 +89,11 @@ where
     }
 }
 
-async fn converse<F, A, E>(stream: UnixStream, command: F) -> io::Result<()>
+async fn converse<F, A, R, E>(stream: UnixStream, command: F) -> io::Result<()>
 where
     F: Fn(Command) -> A,
-    A: Future<Output = Result<Answer, E>>,
+    A: Future<Output = Result<R, E>>,
+    R: Into<Response>,
     E: Display,
 {
     let mut stream = BufReader::new(stream);
@@ -118,10 +120,11 @@ where
     }
 }
 
-async fn answer<F, A, E>(request: Request, command: &F) -> Response
+async fn answer<F, A, R, E>(request: Request, command: &F) -> Response
 where
     F: Fn(Command) -> A,
-    A: Future<Output = Result<Answer, E>>,
+    A: Future<Output = Result<R, E>>,
+    R: Into<Response>,
     E: Display,
 {
     let patience = request.patience();
@@ -155,7 +158,7 @@ mod tests {
     use crate::control::client::ask;
     use crate::control::status_wire::tests::sample;
     use crate::demo::scratch_dir::ScratchDir;
-    use replicator::event::{Refusal, RefusalClass};
+    use replicator::event::{Answer, Refusal, RefusalClass};
     use std::io::{BufRead, Read, Write};
 
     async fn engine(command: Command) -> Result<Answer, String> {

@@ -22,6 +22,7 @@ impl Bench {
             disk,
             meta_disk: MetaDisk::Internal,
             address: "127.0.0.1:7791".parse().unwrap(),
+            device: None,
             nbd_listen: None,
         };
         Self { _dir: dir, node }

@@ -4,9 +4,9 @@
 use super::disk_io::ZEROES_BYTES;
 use super::inbox::STAGING_BYTES;
 use super::metadata_writer::CHUNK_BYTES;
-use super::nbd_port::SESSIONS_MAX;
 use super::peer_port::LINKS_MAX;
 use super::send_queue::HEADS_BYTES;
+use crate::frontend::PLACES;
 use crate::ring::arena::{Pool, Shelf};
 use replicator::settings::{BUFFER_CLASS_BYTES, PeerWindow, SYNC_PIECE_BYTES_MAX};
 
@@ -45,7 +45,7 @@ impl ArenaPlan {
             shelves.push(Shelf { pool: Pool::Client, bytes, count: client[class] });
             shelves.push(Shelf { pool: Pool::Peer, bytes, count: peer[class] });
         }
-        let sockets = (SESSIONS_MAX + LINKS_MAX) as u32;
+        let sockets = (PLACES + LINKS_MAX) as u32;
         shelves.extend([
             Shelf { pool: Pool::Sync, bytes: SYNC_PIECE_BYTES_MAX, count: sync_buffers },
             Shelf { pool: Pool::Arrival, bytes: SYNC_PIECE_BYTES_MAX, count: sync_buffers },

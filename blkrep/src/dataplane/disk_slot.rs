@@ -183,6 +183,7 @@ mod tests {
             disk: disk.clone(),
             meta_disk: MetaDisk::Internal,
             address: "127.0.0.1:7791".parse().unwrap(),
+            device: None,
             nbd_listen: None,
         };
         create_md("r0", NodeIndex::First, &node, LogGeometry::default(), false).unwrap();

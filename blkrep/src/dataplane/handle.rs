@@ -44,6 +44,13 @@ pub(super) enum Order {
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
     },
+    /// Serve the kernel's device on this socket.
+    AdoptKernel {
+        /// The server's end.
+        socket: OwnedFd,
+        /// Whether it was taken, or why not.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
     /// End all NBD sessions and let nobody in any more.
     ShutClients,
     /// A handler has ended, with this exit code if it has one.
@@ -135,6 +142,16 @@ impl Handle {
     /// When the I/O thread has ended.
     pub fn shut_clients(&self) -> Result<(), CommandError> {
         self.order(Order::ShutClients)
+    }
+
+    /// Has the I/O thread serve the kernel's device on this socket. Blocks until it does.
+    ///
+    /// # Errors
+    /// Why it does not, in words.
+    pub(crate) fn adopt_kernel(&self, socket: OwnedFd) -> Result<(), String> {
+        let (answer, taken) = oneshot::channel();
+        self.order(Order::AdoptKernel { socket, answer }).map_err(|error| error.to_string())?;
+        taken.blocking_recv().unwrap_or_else(|_| Err(CommandError::Ended.to_string()))
     }
 
     /// A handler has ended, with this exit code if it has one.

@@ -5,15 +5,15 @@ use crate::ring::arena::{Arena, Pool, Span};
 use replicator::ids::BufferId;
 
 /// Size of a staging buffer in bytes (dataplane decision: 256 KiB per socket).
-pub(super) const STAGING_BYTES: u32 = 256 << 10;
+pub(crate) const STAGING_BYTES: u32 = 256 << 10;
 /// A payload of which more than so many bytes are missing is received directly into its buffer; a
 /// shorter one is copied, which costs less than a second span.
-pub(super) const DIRECT_BYTES_MIN: u32 = 16 << 10;
+pub(crate) const DIRECT_BYTES_MIN: u32 = 16 << 10;
 
 /// The staging buffer of one socket. Invariant: no receive is under way while it is parsed or
 /// [`Inbox::room`] is called.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     buffer: BufferId,
     start: u32,
     end: u32,
@@ -21,34 +21,34 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// Takes a staging buffer; none when all are in use.
-    pub(super) fn new(arena: &mut Arena) -> Option<Self> {
+    pub(crate) fn new(arena: &mut Arena) -> Option<Self> {
         let buffer = arena.allocate(Pool::Staging, STAGING_BYTES)?;
         Some(Self { buffer, start: 0, end: 0 })
     }
 
     /// Gives the buffer back; it stays busy while the kernel still fills it.
-    pub(super) fn free(self, arena: &mut Arena) {
+    pub(crate) fn free(self, arena: &mut Arena) {
         arena.release(self.buffer);
     }
 
     /// Number of bytes that wait to be parsed.
-    pub(super) const fn waiting_bytes(&self) -> u32 {
+    pub(crate) const fn waiting_bytes(&self) -> u32 {
         self.end - self.start
     }
 
     /// The next `bytes` bytes, if so many have come.
-    pub(super) fn peek<'a>(&self, arena: &'a Arena, bytes: u32) -> Option<&'a [u8]> {
+    pub(crate) fn peek<'a>(&self, arena: &'a Arena, bytes: u32) -> Option<&'a [u8]> {
         let span = Span { buffer: self.buffer, start: self.start, bytes };
         (self.waiting_bytes() >= bytes).then(|| arena.bytes(span))
     }
 
     /// Everything that waits.
-    pub(super) fn all<'a>(&self, arena: &'a Arena) -> &'a [u8] {
+    pub(crate) fn all<'a>(&self, arena: &'a Arena) -> &'a [u8] {
         arena.bytes(Span { buffer: self.buffer, start: self.start, bytes: self.waiting_bytes() })
     }
 
     /// Forgets the next `bytes` bytes, which have come.
-    pub(super) fn consume(&mut self, bytes: u32) {
+    pub(crate) fn consume(&mut self, bytes: u32) {
         assert!(bytes <= self.waiting_bytes(), "invariant: only what has come is consumed");
         self.start += bytes;
         if self.start == self.end {
@@ -57,7 +57,7 @@ impl Inbox {
     }
 
     /// Moves at most `most_bytes` bytes to `to` and says how many there were.
-    pub(super) fn take_into(&mut self, arena: &mut Arena, to: Span) -> u32 {
+    pub(crate) fn take_into(&mut self, arena: &mut Arena, to: Span) -> u32 {
         let bytes = self.waiting_bytes().min(to.bytes);
         if bytes > 0 {
             let from = Span { buffer: self.buffer, start: self.start, bytes };
@@ -69,7 +69,7 @@ impl Inbox {
 
     /// Where the next bytes may be received; at least one byte, since parsers never leave a full
     /// buffer.
-    pub(super) fn room(&mut self, arena: &mut Arena) -> Span {
+    pub(crate) fn room(&mut self, arena: &mut Arena) -> Span {
         if self.start > STAGING_BYTES / 2 {
             let bytes = self.waiting_bytes();
             arena.move_to_front(Span { buffer: self.buffer, start: self.start, bytes });
@@ -81,12 +81,12 @@ impl Inbox {
     }
 
     /// True when not a single byte can be received.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.start == 0 && self.end == STAGING_BYTES
     }
 
     /// Notes that `bytes` bytes came into the room.
-    pub(super) fn arrived(&mut self, bytes: u32) {
+    pub(crate) fn arrived(&mut self, bytes: u32) {
         self.end += bytes;
         assert!(self.end <= STAGING_BYTES, "invariant: no more comes than there is room");
     }

@@ -7,11 +7,11 @@
 use super::disk_io::Work;
 use super::disk_slot::DiskSlot;
 use super::handle::{Order, Orders};
-use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
 use super::report::log_event;
 use super::resume_mark::ResumeMark;
 use super::token::{Source, Token};
+use crate::frontend::FrontEnd;
 use crate::handlers::HandlerRun;
 use crate::ring::arena::{Pool, Span};
 use crate::ring::{Completion, Interest, Operation, Ring};
@@ -34,7 +34,7 @@ pub(super) struct Parts {
     pub(super) ring: Ring,
     pub(super) node: Node,
     pub(super) peer: PeerPort,
-    pub(super) clients: NbdPort,
+    pub(super) clients: FrontEnd,
     pub(super) disk: DiskSlot,
     pub(super) orders: Orders,
     pub(super) resume_mark: ResumeMark,
@@ -47,7 +47,7 @@ pub(super) struct IoThread {
     ring: Ring,
     node: Node,
     peer: PeerPort,
-    clients: NbdPort,
+    clients: FrontEnd,
     disk: DiskSlot,
     orders: Orders,
     resume_mark: ResumeMark,
@@ -260,7 +260,7 @@ impl IoThread {
                     inputs.push_back(Input::HandlerDone { id, exit: None });
                 }
             }
-            Output::ResumeMark { present } => self.resume_mark.set(present),
+            Output::ResumeMark(change) => clients.promotion(self.resume_mark.set(change)),
             Output::Stop => {
                 let limit = Duration::from_millis(LAST_SENDS_MS_MAX);
                 self.stop_at = Some(self.now.after(limit));
@@ -312,6 +312,11 @@ impl IoThread {
         while let Ok(order) = self.orders.orders.try_recv() {
             match order {
                 Order::Command { command, answer } => self.command(command, answer),
+                Order::AdoptKernel { socket, answer } => {
+                    let taken = self.clients.adopt(&mut self.ring, socket, &mut self.inputs);
+                    // Whoever does not wait any more sees the end of the socket.
+                    drop(answer.send(taken));
+                }
                 Order::ShutClients => self.clients.shut(&mut self.ring, &mut self.inputs),
                 Order::HandlerDone { id, exit } => {
                     self.inputs.push_back(Input::HandlerDone { id, exit });

@@ -53,7 +53,7 @@ pub enum ListenError {
 }
 
 /// Listens on a TCP address. Blocks for up to 3 s while a predecessor's socket goes away.
-pub(super) fn listen_tcp(address: SocketAddr) -> Result<OwnedFd, ListenError> {
+pub(crate) fn listen_tcp(address: SocketAddr) -> Result<OwnedFd, ListenError> {
     let open = || -> Result<OwnedFd, Errno> {
         let socket = stream_socket(address)?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -74,7 +74,7 @@ pub(super) fn listen_tcp(address: SocketAddr) -> Result<OwnedFd, ListenError> {
 }
 
 /// Listens on a unix socket that only its owner may use; a stale one of a predecessor is removed.
-pub(super) fn listen_unix(path: &Path) -> Result<OwnedFd, ListenError> {
+pub(crate) fn listen_unix(path: &Path) -> Result<OwnedFd, ListenError> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(ListenError::NoSocket { path: path.to_owned() });
@@ -96,7 +96,7 @@ pub(super) fn listen_unix(path: &Path) -> Result<OwnedFd, ListenError> {
 
 /// The next connection that waits; none when there is none. The socket is in blocking mode, as the
 /// ring wants it.
-pub(super) fn accept_one(listener: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
+pub(crate) fn accept_one(listener: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
     match accept_with(listener, SocketFlags::CLOEXEC) {
         Ok(socket) => Ok(Some(socket)),
         Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
@@ -106,7 +106,7 @@ pub(super) fn accept_one(listener: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
 
 /// Begins to connect to `to` from the address `from`; the socket becomes writable when it is
 /// decided.
-pub(super) fn dial(from: IpAddr, to: SocketAddr) -> Result<OwnedFd, Errno> {
+pub(crate) fn dial(from: IpAddr, to: SocketAddr) -> Result<OwnedFd, Errno> {
     let socket = stream_socket(to)?;
     if !from.is_unspecified() && from.is_ipv4() == to.is_ipv4() {
         bind(&socket, &SocketAddr::new(from, 0))?;
@@ -118,33 +118,33 @@ pub(super) fn dial(from: IpAddr, to: SocketAddr) -> Result<OwnedFd, Errno> {
 }
 
 /// How a connect ended.
-pub(super) fn dial_result(socket: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn dial_result(socket: &OwnedFd) -> Result<(), Errno> {
     sockopt::socket_error(socket)??;
     rustix::io::ioctl_fionbio(socket, false)
 }
 
 /// Options of a TCP socket to the peer: nothing waits for more (TCP_NODELAY), little waits in the
 /// kernel.
-pub(super) fn prepare_peer(socket: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn prepare_peer(socket: &OwnedFd) -> Result<(), Errno> {
     sockopt::set_tcp_nodelay(socket, true)?;
     limit_unsent(socket, UNSENT_BYTES)
 }
 
 /// Options of a client's socket; TCP_NODELAY fails on a unix socket, which needs none.
-pub(super) fn prepare_client(socket: &OwnedFd, is_tcp: bool) -> Result<(), Errno> {
+pub(crate) fn prepare_client(socket: &OwnedFd, is_tcp: bool) -> Result<(), Errno> {
     if is_tcp { sockopt::set_tcp_nodelay(socket, true) } else { Ok(()) }
 }
 
 /// Resets a TCP connection at once: what is queued is thrown away, and the peer gets a RST (rule
 /// D15).
-pub(super) fn reset(socket: &OwnedFd) {
+pub(crate) fn reset(socket: &OwnedFd) {
     // Either of the two is enough; both fail only on a socket that is closed already.
     let _ = sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO));
     let _ = connect_unspec(socket);
 }
 
 /// The address of the other end, for the log.
-pub(super) fn peer_name(socket: &OwnedFd) -> String {
+pub(crate) fn peer_name(socket: &OwnedFd) -> String {
     rustix::net::getpeername(socket)
         .ok()
         .flatten()

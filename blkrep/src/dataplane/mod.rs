@@ -4,7 +4,7 @@
 //! |---|---|
 //! | how it is started | `start`, `arena_plan` |
 //! | the loop and the order of its turn | `io_thread` |
-//! | NBD clients | `nbd_port`, `nbd_session`, `nbd_intake`, `nbd_request` |
+//! | clients | the room `frontend` |
 //! | the peer | `peer_port`, `peer_link` |
 //! | opening disks | `disk`, `disk_lock`, `disk_image`, `disk_source` |
 //! | using and leaving them | `disk_slot`, `disk_io`, `metadata_writer` |
@@ -20,18 +20,14 @@ pub mod disk_lock;
 mod disk_slot;
 mod disk_source;
 pub mod handle;
-mod inbox;
+pub(crate) mod inbox;
 mod io_thread;
 pub mod listener;
 mod metadata_writer;
-mod nbd_intake;
-mod nbd_port;
-mod nbd_request;
-mod nbd_session;
 mod peer_link;
 mod peer_port;
 mod report;
 pub(crate) mod resume_mark;
-mod send_queue;
+pub(crate) mod send_queue;
 pub mod start;
-mod token;
+pub(crate) mod token;

@@ -8,7 +8,8 @@
 //! nobody.
 
 use super::disk_lock::{LockHolder, lock};
-use std::fs::{self, File, OpenOptions};
+use replicator::event::ResumeMark as Change;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -39,8 +40,12 @@ pub enum MarkError {
     },
 }
 
+/// Bytes of a promotion's name, half of its hexadecimal digits.
+const PROMOTION_BYTES: usize = 16;
+
 /// The file, whether it is there or not, and the lock on it: nobody else reads, writes or removes
-/// it as long as this lives.
+/// it as long as this lives. Its content is the name of the promotion, drawn when that was (rule
+/// D16): the kernel's device is known by it.
 #[derive(Debug)]
 pub(crate) struct ResumeMark {
     path: PathBuf,
@@ -70,17 +75,45 @@ impl ResumeMark {
         self.path.exists()
     }
 
-    /// Writes or removes it. What cannot be done is logged: without the mark a restart waits to be
-    /// promoted; one that stays is refused by a peer that has been Primary since.
-    pub(super) fn set(&self, present: bool) {
-        let result = if present { File::create(&self.path).map(drop) } else { self.remove() };
+    /// The promotion that it names; none when there is no mark, or one that names none.
+    pub(crate) fn promotion(&self) -> Option<String> {
+        let text = fs::read_to_string(&self.path).ok()?;
+        let name = text.trim();
+        let is_name =
+            name.len() == 2 * PROMOTION_BYTES && name.chars().all(|c| c.is_ascii_hexdigit());
+        is_name.then(|| name.to_owned())
+    }
+
+    /// Writes or removes it; the promotion that holds from now on. What cannot be done is logged:
+    /// without the mark a restart waits to be promoted; one that stays is refused by a peer that
+    /// has been Primary since.
+    pub(super) fn set(&self, change: Change) -> Option<String> {
+        let kept = match change {
+            Change::Kept => self.promotion(),
+            Change::New | Change::Void => None,
+        };
+        let (what, result, promotion) = match (change, kept) {
+            (Change::Void, _) => ("removed", self.remove(), None),
+            (_, Some(promotion)) => return Some(promotion),
+            (_, None) => {
+                let promotion = draw();
+                ("written", self.write(promotion.as_deref().unwrap_or_default()), promotion)
+            }
+        };
         if let Err(error) = result {
-            let what = if present { "written" } else { "removed" };
             tracing::error!(
                 "the resume mark {} was not {what}: {error}; check the run directory",
                 self.path.display()
             );
         }
+        promotion
+    }
+
+    /// At no moment is there half of a name.
+    fn write(&self, promotion: &str) -> io::Result<()> {
+        let fresh = self.path.with_extension("resume.new");
+        fs::write(&fresh, format!("{promotion}\n"))?;
+        fs::rename(&fresh, &self.path)
     }
 
     /// Takes it away, if it is there: whoever becomes Primary next is promoted.
@@ -100,6 +133,19 @@ impl ResumeMark {
     }
 }
 
+/// A name that no other promotion has; none when the system has no random numbers, and then no
+/// device can be told from one of an earlier promotion.
+fn draw() -> Option<String> {
+    let mut bytes = [0; PROMOTION_BYTES];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        Err(error) => {
+            tracing::error!("no random numbers: {error}; the kernel's device is not attached");
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,11 +155,34 @@ mod tests {
     fn a_mark_is_there_from_when_it_is_set_until_it_is_taken_away() {
         let dir = ScratchDir::new("resume-mark");
         let mark = ResumeMark::take(&dir.path().join("r0.control")).unwrap();
-        for present in [false, true, true, false] {
-            mark.set(present);
+        for change in [Change::Void, Change::New, Change::New, Change::Kept, Change::Void] {
+            mark.set(change);
+            let present = change != Change::Void;
             assert_eq!(mark.is_present(), present);
             assert_eq!(dir.path().join("r0.resume").exists(), present);
         }
+    }
+
+    #[test]
+    fn every_promotion_has_a_name_of_its_own_that_a_resume_keeps() {
+        let dir = ScratchDir::new("resume-name");
+        let mark = ResumeMark::take(&dir.path().join("r0.control")).unwrap();
+        assert_eq!(mark.promotion(), None);
+        let first = mark.set(Change::New).unwrap();
+        assert_eq!(mark.promotion(), Some(first.clone()));
+        assert_eq!(mark.set(Change::Kept), Some(first.clone()));
+        let second = mark.set(Change::New).unwrap();
+        assert_ne!(second, first);
+        assert_eq!(mark.set(Change::Void), None);
+        assert_eq!(mark.promotion(), None);
+        // A mark that names nothing, as an older release wrote it: nothing is known by it.
+        for text in ["", "short\n", &"g".repeat(32)] {
+            fs::write(mark.path(), text).unwrap();
+            assert!(mark.is_present());
+            assert_eq!(mark.promotion(), None, "{text}");
+        }
+        let third = mark.set(Change::Kept).unwrap();
+        assert_eq!(mark.promotion(), Some(third));
     }
 
     #[test]
@@ -121,13 +190,13 @@ mod tests {
         let dir = ScratchDir::new("resume-lock");
         let socket = dir.path().join("r0.control");
         let first = ResumeMark::take(&socket).unwrap();
-        first.set(true);
+        first.set(Change::New);
         let refused = ResumeMark::take(&socket).unwrap_err().to_string();
         let me = std::process::id().to_string();
         assert!(refused.contains(&format!("locked by process {me} ")), "{refused}");
         ResumeMark::take(&dir.path().join("r1.control")).expect("another resource has its own");
         // The mark's own coming and going frees nothing.
-        first.set(false);
+        first.set(Change::Void);
         ResumeMark::take(&socket).unwrap_err();
         drop(first);
         ResumeMark::take(&socket).unwrap();

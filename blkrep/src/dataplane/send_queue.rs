@@ -11,9 +11,9 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
 /// Most bytes in one gathered send, so that urgent frames wait for little (DESIGN 7).
-pub(super) const GATHER_BYTES_MAX: u32 = 256 << 10;
+pub(crate) const GATHER_BYTES_MAX: u32 = 256 << 10;
 /// Size of the buffer that the heads of one gathered send are copied to, in bytes.
-pub(super) const HEADS_BYTES: u32 = 64 << 10;
+pub(crate) const HEADS_BYTES: u32 = 64 << 10;
 
 /// A frame that waits: the next `head_bytes` bytes of its lane's heads, then the payload.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Started {
 
 /// The queue of one socket. It holds the buffers of all payloads in it.
 #[derive(Debug)]
-pub(super) struct SendQueue {
+pub(crate) struct SendQueue {
     lanes: [LaneQueue; 3],
     started: Option<Started>,
     heads: BufferId,
@@ -53,7 +53,7 @@ pub(super) struct SendQueue {
 
 impl SendQueue {
     /// An empty queue; none when there is no buffer for heads.
-    pub(super) fn new(arena: &mut Arena) -> Option<Self> {
+    pub(crate) fn new(arena: &mut Arena) -> Option<Self> {
         let heads = arena.allocate(Pool::Heads, HEADS_BYTES)?;
         Some(Self {
             lanes: Default::default(),
@@ -68,7 +68,7 @@ impl SendQueue {
 
     /// Appends a frame. The queue takes over one hold of the payload's buffer and gives it up when
     /// all is sent.
-    pub(super) fn push(&mut self, lane: Lane, head: &[u8], payload: Option<Span>) {
+    pub(crate) fn push(&mut self, lane: Lane, head: &[u8], payload: Option<Span>) {
         let queue = &mut self.lanes[lane_index(lane)];
         queue.heads.extend(head);
         let head_bytes = u32::try_from(head.len()).expect("invariant: a head is short");
@@ -77,22 +77,22 @@ impl SendQueue {
     }
 
     /// Payload bytes that are queued or being sent.
-    pub(super) const fn payload_bytes(&self) -> u64 {
+    pub(crate) const fn payload_bytes(&self) -> u64 {
         self.payload_bytes
     }
 
     /// Frames that no send has taken yet.
-    pub(super) fn waiting_frames(&self) -> usize {
+    pub(crate) fn waiting_frames(&self) -> usize {
         self.lanes.iter().map(|lane| lane.frames.len()).sum()
     }
 
     /// True when everything is sent.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.is_sending && self.started.is_none() && self.waiting_frames() == 0
     }
 
     /// Starts a gathered send of what waits, unless one is under way.
-    pub(super) fn kick(&mut self, ring: &mut Ring, fd: BorrowedFd<'_>, token: u64) {
+    pub(crate) fn kick(&mut self, ring: &mut Ring, fd: BorrowedFd<'_>, token: u64) {
         if self.is_sending {
             return;
         }
@@ -107,7 +107,7 @@ impl SendQueue {
     ///
     /// # Errors
     /// The errno of the socket; the link is dead then.
-    pub(super) fn sent(
+    pub(crate) fn sent(
         &mut self,
         ring: &mut Ring,
         fd: BorrowedFd<'_>,
@@ -132,7 +132,7 @@ impl SendQueue {
     }
 
     /// Gives all buffers up. What the kernel is sending stays busy until it is done.
-    pub(super) fn free(mut self, arena: &mut Arena) {
+    pub(crate) fn free(mut self, arena: &mut Arena) {
         self.settle(arena);
         if let Some(span) = self.started.take().and_then(|started| started.payload) {
             arena.release(span.buffer);

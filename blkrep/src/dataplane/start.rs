@@ -8,10 +8,11 @@ use super::disk_source::DiskSource;
 use super::handle::{self, Handle};
 use super::io_thread::{IoThread, Parts};
 use super::listener::ListenError;
-use super::nbd_port::NbdPort;
 use super::peer_port::PeerPort;
 use super::resume_mark::{MarkError, ResumeMark};
 use crate::daemon::DaemonPlan;
+use crate::frontend::FrontEnd;
+use crate::frontend::kernel::news::{self, News};
 use crate::handlers::HandlerRun;
 use crate::ring::arena::{Arena, ArenaError};
 use crate::ring::{Ring, RingError};
@@ -20,7 +21,7 @@ use replicator::node::Node;
 use std::io;
 use std::thread::JoinHandle;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The data plane could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,8 @@ pub struct DataPlane {
     pub thread: JoinHandle<()>,
     /// The handlers that the engine wants to be run.
     pub wishes: UnboundedReceiver<HandlerRun>,
+    /// What the kernel's device has to follow.
+    pub(crate) news: watch::Receiver<News>,
 }
 
 /// Opens and locks the disks, listens, maps the buffers and starts the I/O thread. Blocks until the
@@ -76,6 +79,7 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     settings.sync_buffers = arena_plan.sync_buffers;
     let resume_mark = ResumeMark::take(&plan.control_socket)?;
     settings.resume = resume_mark.is_present();
+    let (teller, news) = news::pair(resume_mark.promotion());
     let source = DiskSource {
         data_path: plan.data_path.clone(),
         meta: plan.meta.clone(),
@@ -88,7 +92,8 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
     };
     let peer = PeerPort::open(plan.listen, plan.peer)?;
     let budget_bytes = arena_plan.client_budget_bytes;
-    let clients = NbdPort::open(&settings, &plan.nbd_socket, plan.nbd_listen, budget_bytes)?;
+    let clients =
+        FrontEnd::open(&settings, &plan.nbd_socket, plan.nbd_listen, budget_bytes, teller)?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(StartError::Random)?;
     let (handle, orders) = handle::pair().map_err(|errno| StartError::Thread(errno.into()))?;
@@ -122,5 +127,5 @@ pub fn start(plan: &DaemonPlan) -> Result<DataPlane, StartError> {
         .map_err(StartError::Thread)?;
     let gone = || StartError::Thread(io::Error::other("it ended at once"));
     started.recv().map_err(|_| gone())??;
-    Ok(DataPlane { handle, ended, thread, wishes })
+    Ok(DataPlane { handle, ended, thread, wishes, news })
 }

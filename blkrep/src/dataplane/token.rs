@@ -2,7 +2,7 @@
 
 /// Who waits for a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// The eventfd of the control room.
     Wake,
     /// A listening socket for the peer.
@@ -41,23 +41,23 @@ const SOURCES: [Source; 10] = [
 /// The name of an operation. `use_number` tells the users of one place apart, so that a late
 /// completion of an old socket is not taken for one of its successor (rule D15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token {
+pub(crate) struct Token {
     /// Who waits.
-    pub(super) source: Source,
+    pub(crate) source: Source,
     /// Index of the place.
-    pub(super) place: u16,
+    pub(crate) place: u16,
     /// Which use of the place.
-    pub(super) use_number: u32,
+    pub(crate) use_number: u32,
 }
 
 impl Token {
     /// As the ring carries it.
-    pub(super) fn pack(self) -> u64 {
+    pub(crate) fn pack(self) -> u64 {
         (self.source as u64) << 48 | u64::from(self.place) << 32 | u64::from(self.use_number)
     }
 
     /// From the ring.
-    pub(super) fn unpack(packed: u64) -> Self {
+    pub(crate) fn unpack(packed: u64) -> Self {
         Self {
             source: SOURCES[(packed >> 48) as usize],
             place: (packed >> 32 & 0xffff) as u16,

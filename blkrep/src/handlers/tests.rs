@@ -18,6 +18,7 @@ fn runner(command: &str, limit: Duration) -> Runner {
         peer: "192.168.0.91:7791".parse().unwrap(),
         nbd_socket: "/run/blkrep/r0.nbd".into(),
         nbd_listen: None,
+        kernel_device: None,
         disk_ends: crate::disk_ends::DiskEnds::at("/run/blkrep/r0.ends".into()),
         control_socket: "/run/blkrep/r0.control".into(),
         arena_bytes: 0,

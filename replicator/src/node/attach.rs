@@ -38,7 +38,7 @@ impl Node {
             self.notice(Level::Warning, format!("counts as out of sync: {reason}"));
         }
         self.startup_found(&superblock.flags);
-        self.resume_if_same_boot(superblock.boot_id, image.boot_id);
+        self.resume_if_same_boot(&superblock, image.boot_id);
         let peer_outdated = superblock.flags.peer_outdated;
         self.peer.known_disk = peer_outdated.then_some(DiskState::Outdated);
         let trusted = peer_outdated

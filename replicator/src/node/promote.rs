@@ -232,7 +232,10 @@ impl Node {
             | RoleChange::Quieting { command, force }
             | RoleChange::Flushing { command, force, .. } => {
                 self.role_change = RoleChange::None;
-                self.promote(command, force);
+                // Who resumes looks at what the peer has been meanwhile before it asks.
+                if command != RESUME || self.breaks(Mutation::ResumePastThePeer) {
+                    self.promote(command, force);
+                }
             }
             RoleChange::None
             | RoleChange::Asked { .. }
@@ -294,6 +297,7 @@ impl Node {
         }
         let (connected, with_peers_data) = (self.peer.is_connected(), self.peer.has_disk());
         let resumed = command == RESUME && !self.breaks(Mutation::ResumeCountsAsPromotion);
+        self.resume.goes_on = resumed;
         let spared = self.breaks(Mutation::PromoteOnOldGeneration);
         let drawn = self.entropy.generation();
         let old = self.replica.state();

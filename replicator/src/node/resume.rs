@@ -3,11 +3,12 @@
 
 use super::Node;
 use super::promote::{RoleChange, state};
-use crate::event::{Command, Level, Output, Refusal};
+use crate::event::{Command, Level, Output, Refusal, ResumeMark};
 use crate::ids::CommandId;
 use crate::mutation::Mutation;
 use crate::state::{DiskState, Role};
 use crate::timers::Timer;
+use metadata::superblock::Superblock;
 
 /// The promotion that resumes: nobody waits for an answer. Never given by the event loop.
 pub(super) const RESUME: CommandId = CommandId(u64::MAX - 1);
@@ -19,6 +20,11 @@ pub(super) struct Resume {
     due: bool,
     /// The first attachment has been looked at: later ones are not a start.
     looked: bool,
+    /// The generation that it found, without the primary bit.
+    generation: u64,
+    /// The promotion under way is a resume, not a promotion: what was asked of this node before is
+    /// still good (D16).
+    pub(super) goes_on: bool,
 }
 
 impl Node {
@@ -36,11 +42,15 @@ impl Node {
     }
 
     /// What an attachment finds decides whether there is anything to resume.
-    pub(super) fn resume_if_same_boot(&mut self, last: [u8; 16], now: [u8; 16]) {
+    pub(super) fn resume_if_same_boot(&mut self, found: &Superblock, now: [u8; 16]) {
+        let last = found.boot_id;
         self.resume.due = self.settings.resume && !self.resume.looked && last == now;
         if self.settings.resume && !self.resume.looked && last != now {
             // A mark of another boot: the machine was down meanwhile.
             self.resume_mark_void();
+        }
+        if !self.resume.looked {
+            self.resume.generation = Self::without_primary_bit(found.generations.current);
         }
         self.resume.looked = true;
     }
@@ -50,8 +60,11 @@ impl Node {
         if !self.resume.due || self.role_change != RoleChange::None {
             return;
         }
-        // Being the target means that the peer has been Primary since.
-        if self.is_sync_target() || self.replica.state() < DiskState::Consistent {
+        // Being the target, or on another generation, means that the peer has been Primary since.
+        let current = self.replica.attached().map(|disk| disk.superblock.generations.current);
+        let is_other =
+            current.is_some_and(|now| Self::without_primary_bit(now) != self.resume.generation);
+        if is_other || self.is_sync_target() || self.replica.state() < DiskState::Consistent {
             self.resume_no_more("the peer has been Primary since");
         } else if self.replica.state() == DiskState::UpToDate {
             self.promote(RESUME, false);
@@ -75,14 +88,16 @@ impl Node {
     pub(super) fn resume_mark_set(&mut self) {
         self.resume.due = false;
         self.timers.stop(Timer::Resume);
-        self.wish(Output::ResumeMark { present: true });
+        let goes_on = std::mem::take(&mut self.resume.goes_on);
+        let mark = if goes_on { ResumeMark::Kept } else { ResumeMark::New };
+        self.wish(Output::ResumeMark(mark));
     }
 
     /// Whoever becomes Primary next is promoted.
     pub(super) fn resume_mark_void(&mut self) {
         self.resume.due = false;
         self.timers.stop(Timer::Resume);
-        self.wish(Output::ResumeMark { present: false });
+        self.wish(Output::ResumeMark(ResumeMark::Void));
     }
 
     /// The peer becomes Primary with this node's consent: that ends what could be resumed.

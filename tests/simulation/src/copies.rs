@@ -5,6 +5,7 @@ use crate::metadata_disk::MetadataDisk;
 use crate::world::World;
 use metadata::generations::{Generations, same_generation};
 use metadata::superblock::Superblock;
+use replicator::event::ResumeMark;
 
 /// Data and metadata of one moment.
 #[derive(Debug, Clone)]
@@ -117,7 +118,7 @@ impl World {
 
     /// The run directory of `host` is emptied: a Primary that was killed does not resume its role.
     pub fn forget_resume_mark(&mut self, host: usize) {
-        self.resume_mark_is(host, false);
+        self.resume_mark_is(host, ResumeMark::Void);
     }
 
     /// The superblock of `host` as it counts on its disk.

@@ -2,7 +2,7 @@
 //! cut cables.
 
 use crate::world::{Happening, World};
-use replicator::event::{Answer, Command, Input};
+use replicator::event::{Answer, Command, Input, ResumeMark};
 use replicator::ids::CommandId;
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
 use replicator::wire::Kind;
@@ -356,7 +356,7 @@ impl World {
             return;
         }
         self.coverage.count("power cut");
-        self.resume_mark_is(host, false);
+        self.resume_mark_is(host, ResumeMark::Void);
         self.process_ends(host);
         self.kernel_is_gone(host);
         self.network.vanish(host);

@@ -9,7 +9,7 @@ use crate::buffers::{Use, checksum};
 use crate::client::{Open, Wish};
 use crate::disk::ZERO_STAMP;
 use crate::world::{Happening, World};
-use replicator::event::{ClientOp, Input, Payload};
+use replicator::event::{ClientOp, Input, Payload, ResumeMark};
 use replicator::mutation::Mutation;
 
 /// A broken connection is opened again after at most so long.
@@ -95,10 +95,11 @@ impl World {
 
     /// The mark of the run directory changes: without it, or with a new one, an old device must not
     /// be attached again.
-    pub(crate) fn resume_mark_is(&mut self, host: usize, present: bool) {
+    pub(crate) fn resume_mark_is(&mut self, host: usize, mark: ResumeMark) {
+        let present = mark != ResumeMark::Void;
         let this = &mut self.hosts[host];
         let was = std::mem::replace(&mut this.resume_mark, present);
-        if !(was && present) {
+        if !(was && mark == ResumeMark::Kept) {
             this.cookie += 1;
             self.kept_is_given_up(host);
         }

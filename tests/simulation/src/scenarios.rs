@@ -337,6 +337,11 @@ pub const SCENARIOS: &[Scenario] = &[
         play: stall_scenarios::what_a_dead_primary_left_open_does_not_come,
     },
     Scenario {
+        name: "f3a_a_resume_under_fencing_yields_to_who_came_after",
+        catches: &[Mutation::ResumePastThePeer],
+        play: stall_scenarios::a_resume_under_fencing_yields_to_who_came_after,
+    },
+    Scenario {
         name: "resize_copies_the_new_part",
         catches: &[Mutation::ResizeWithoutBits],
         play: resize_scenarios::copies_the_new_part,

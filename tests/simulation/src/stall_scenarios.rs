@@ -1,10 +1,11 @@
 //! Time that passes unnoticed, and daemons that are started again: hung disks (D15), stalls (D19),
 //! resumed Primaries (G4).
 
-use crate::fencing_scenarios::{LONG_US, current, cut, promote, until_connected};
+use crate::fencing_scenarios::{LONG_US, current, cut, fenced, promote, until_connected};
 use crate::profile::Profile;
 use crate::scenarios::{Ending, Stage, ensure};
 use replicator::event::{Answer, Command};
+use replicator::settings::Fencing;
 use replicator::state::{ConnectionState, DiskState, Role};
 use std::ops::Range;
 use std::time::Duration;
@@ -162,4 +163,31 @@ pub(crate) fn what_a_dead_primary_left_open_does_not_come(stage: Stage) -> Endin
     ensure(&world, synced, "they never got in sync")?;
     let found = [0, 1].map(|host| world.sector(host, SECTORS.start));
     ensure(&world, found == [newer; 2], "what was answered last is gone")
+}
+
+/// D16: a restarted Primary that is having its peer fenced, and meets it before that is done, looks
+/// first whether it has been Primary since. What its clients keep must not go over newer data.
+pub(crate) fn a_resume_under_fencing_yields_to_who_came_after(stage: Stage) -> Ending {
+    let mut world = stage.pair_of(7, fenced(Fencing::ResourceOnly));
+    world.write(0, SECTORS);
+    world.kill_daemon(0);
+    until_connected(&mut world, 1, false);
+    world.fence_exit(1, Some(4));
+    let promoted = matches!(promote(&mut world, 1), Some(Answer::Done));
+    let newer = world.write(1, SECTORS);
+    world.demote(1);
+    let demoted = world.run_until(LONG_US, |world| {
+        world.status(1).is_some_and(|status| status.role == Role::Secondary)
+    });
+    ensure(&world, promoted && demoted, "the peer was not Primary meanwhile")?;
+    cut(&mut world);
+    world.handlers_take(4 * LONG_US);
+    world.bring_up_and_wait(0);
+    world.run_for(LONG_US);
+    world.mend_cable();
+    let met = until_connected(&mut world, 0, true);
+    world.run_for(8 * LONG_US);
+    let role = world.status(0).map(|status| status.role);
+    ensure(&world, met && role == Some(Role::Secondary), "resumed over a peer that came after")?;
+    ensure(&world, world.sector(0, SECTORS.start) == newer, "the newer write is lost")
 }

@@ -78,7 +78,7 @@ impl World {
             Output::MeasureDisk => self.measure(host),
             Output::CloseDisk => self.disk_closes(host),
             Output::RunHandler { id, handler } => self.handler_begins(host, id, handler),
-            Output::ResumeMark { present } => self.resume_mark_is(host, present),
+            Output::ResumeMark(mark) => self.resume_mark_is(host, mark),
             Output::Stop => {
                 self.trace(|| format!("node {host} stops"));
                 self.process_ends(host);

@@ -51,6 +51,7 @@ scenario_tests! {
     d5_bits_are_durable_when_an_extent_leaves
     f2e_a_hung_disk_is_not_attached_before_its_write_has_returned
     f22d_a_restarted_primary_yields_to_who_came_after
+    f3a_a_resume_under_fencing_yields_to_who_came_after
     f21_the_old_end_of_a_grown_disk_is_searched
 }
 

@@ -5,13 +5,20 @@ use super::super::error::{ConfigError, Problem};
 use super::super::section::Section;
 use super::super::units::write_size;
 use super::super::words;
+use super::device;
 use metadata::LogGeometry;
 use metadata::layout::{LOG_SLOTS_MAX, LOG_SLOTS_MIN};
 use replicator::settings::{DiskSettings, SyncSettings};
 use std::time::Duration;
 
-pub(in super::super) const DISK_KEYS: [&str; 5] =
-    ["on-io-error", "fencing", "on-no-data-accessible", "disk-timeout", "al-extents"];
+pub(in super::super) const DISK_KEYS: [&str; 6] = [
+    "on-io-error",
+    "fencing",
+    "on-no-data-accessible",
+    "disk-timeout",
+    "al-extents",
+    device::TIMEOUT_KEY,
+];
 pub(in super::super) const SYNC_KEYS: [&str; 3] = ["rate", "min-rate", "checksums"];
 /// Smallest rates, in bytes per second: one block.
 const RATE_MIN: u64 = 4096;
@@ -20,8 +27,10 @@ const DISK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// Longest `disk-timeout` (drbd-facts 5.4: 6000 tenths of a second).
 const DISK_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
-/// `[disk]`: the policies, and the size of the log that `create-md` makes.
-pub(super) fn disk(top: &Section<'_>) -> Result<(DiskSettings, LogGeometry), ConfigError> {
+/// `[disk]`: the table itself, the policies, and the size of the log that `create-md` makes.
+pub(super) fn disk<'a>(
+    top: &Section<'a>,
+) -> Result<(Section<'a>, DiskSettings, LogGeometry), ConfigError> {
     let disk = top.open("disk", &DISK_KEYS)?;
     let default = DiskSettings::default();
     let on_io_error = disk.choice("on-io-error", &words::ON_IO_ERROR)?;
@@ -47,7 +56,7 @@ pub(super) fn disk(top: &Section<'_>) -> Result<(DiskSettings, LogGeometry), Con
         on_no_data: on_no_data.map_or(default.on_no_data, |found| found.value),
         timeout: timeout.map(|found| found.value).filter(|time| !time.is_zero()),
     };
-    Ok((settings, log))
+    Ok((disk, settings, log))
 }
 
 /// `[sync]`. A cap below the default floor lowers the floor with it.

@@ -142,8 +142,8 @@ fn the_startup_timeouts_are_read_each_into_its_own_and_zero_is_for_ever() {
 
 #[test]
 fn what_drbd_knows_and_this_version_does_not_is_said_so() {
-    let message = complaint("disk = \"/dev/vg0/r0\"", "device = \"/dev/nbd0\"");
-    assert!(message.contains("nbd-client -unix"), "{message}");
+    let message = complaint("protocol = \"C\"", "protocol = \"A\"");
+    assert!(message.contains("only \"C\" is supported"), "{message}");
 }
 
 #[test]

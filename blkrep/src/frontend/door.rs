@@ -1,9 +1,11 @@
-//! The device's door: listening sockets for NBD, the sessions, and whether they are let in.
+//! The door of the front end: listening sockets for NBD, the sessions, and whether they are let
+//! in.
 
-use super::listener::{self, ListenError};
-use super::nbd_request::PieceName;
-use super::nbd_session::{Session, SessionEnd, Surroundings};
-use super::token::{Source, Token};
+use super::kernel::news::Teller;
+use super::request::PieceName;
+use super::session::{Session, SessionEnd, Surroundings};
+use crate::dataplane::listener::{self, ListenError};
+use crate::dataplane::token::{Source, Token};
 use crate::ring::{Interest, Operation, Ring};
 use nbd_server::{Availability, Export};
 use replicator::event::{ClientError, Input};
@@ -15,7 +17,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Clients at once; a connection beyond it is closed at once.
-pub(super) const SESSIONS_MAX: usize = 32;
+const SESSIONS_MAX: usize = 32;
+/// The kernel's client has a place of its own behind theirs.
+const KERNEL_PLACE: usize = SESSIONS_MAX;
+/// Places of sessions.
+pub(crate) const PLACES: usize = SESSIONS_MAX + 1;
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 8;
 
@@ -25,9 +31,9 @@ struct Listening {
     is_tcp: bool,
 }
 
-/// The door.
+/// What the I/O thread knows of clients.
 #[derive(Debug)]
-pub(super) struct NbdPort {
+pub(crate) struct FrontEnd {
     listening: Vec<Listening>,
     socket_path: PathBuf,
     sessions: Vec<Option<Session>>,
@@ -36,21 +42,25 @@ pub(super) struct NbdPort {
     name: String,
     budget_bytes: u64,
     clients_told: u32,
+    attached_told: bool,
     first_served: usize,
     is_shut: bool,
+    news: Teller,
 }
 
-impl NbdPort {
+impl FrontEnd {
     /// Listens on the unix socket and, if there is one, on the TCP address. Clients are turned away
-    /// until the export is opened. `budget_bytes` is what one client may have open.
+    /// until the export is opened. `budget_bytes` is what one client may have open; `news` tells
+    /// whoever looks after the kernel's device.
     ///
     /// # Errors
     /// When one of them cannot be listened on.
-    pub(super) fn open(
+    pub(crate) fn open(
         settings: &Settings,
         socket_path: &Path,
         tcp: Option<SocketAddr>,
         budget_bytes: u64,
+        news: Teller,
     ) -> Result<Self, ListenError> {
         let unix = listener::listen_unix(socket_path)?;
         let mut listening = vec![Listening { fd: unix, is_tcp: false }];
@@ -65,26 +75,28 @@ impl NbdPort {
         Ok(Self {
             listening,
             socket_path: socket_path.to_owned(),
-            sessions: (0..SESSIONS_MAX).map(|_| None).collect(),
+            sessions: (0..PLACES).map(|_| None).collect(),
             sessions_ever: 0,
             availability: Availability::Refused { name: name.clone(), message },
             name: name.clone(),
             budget_bytes,
             clients_told: 0,
+            attached_told: false,
             first_served: 0,
             is_shut: false,
+            news,
         })
     }
 
     /// Starts to wait for connections on all sockets.
-    pub(super) fn listen(&self, ring: &mut Ring) {
+    pub(crate) fn listen(&self, ring: &mut Ring) {
         for place in 0..self.listening.len() {
             self.listen_on(ring, place);
         }
     }
 
     /// Takes the connections that wait on one socket.
-    pub(super) fn accept(&mut self, ring: &mut Ring, place: u16, now: Moment) {
+    pub(crate) fn accept(&mut self, ring: &mut Ring, place: u16, now: Moment) {
         let at = usize::from(place);
         for _ in 0..ACCEPTS_PER_TURN {
             let Listening { fd, is_tcp } = &self.listening[at];
@@ -106,7 +118,7 @@ impl NbdPort {
     }
 
     /// Lets clients in.
-    pub(super) fn open_export(&mut self, size_bytes: u64, block_bytes_min: u32, trim: bool) {
+    pub(crate) fn open_export(&mut self, size_bytes: u64, block_bytes_min: u32, trim: bool) {
         if self.is_shut {
             return;
         }
@@ -118,18 +130,55 @@ impl NbdPort {
         export.can_multi_conn = true;
         export.trim = trim;
         match export.check() {
-            Ok(()) => self.availability = Availability::Served(export),
+            Ok(()) => {
+                if let Some(kernel) = &mut self.sessions[KERNEL_PLACE] {
+                    kernel.grow(size_bytes);
+                }
+                self.news.export(Some(&export));
+                self.availability = Availability::Served(export);
+            }
             Err(error) => self.close_export(format!("the device cannot be served: {error}")),
         }
     }
 
     /// Turns clients away.
-    pub(super) fn close_export(&mut self, message: String) {
+    pub(crate) fn close_export(&mut self, message: String) {
+        self.news.export(None);
         self.availability = Availability::Refused { name: self.name.clone(), message };
     }
 
+    /// Takes the server's end of the socket of the kernel's device. It counts as a client.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) fn adopt(
+        &mut self,
+        ring: &mut Ring,
+        socket: OwnedFd,
+        inputs: &mut VecDeque<Input>,
+    ) -> Result<(), String> {
+        let Availability::Served(export) = &self.availability else {
+            return Err("this node is not Primary any more".to_owned());
+        };
+        if self.sessions[KERNEL_PLACE].is_some() {
+            return Err("its last connection has not ended".to_owned());
+        }
+        self.sessions_ever = self.sessions_ever.wrapping_add(1);
+        let place = u16::try_from(KERNEL_PLACE).expect("invariant: there are few sessions");
+        let (use_number, export) = (self.sessions_ever, export.clone());
+        let session = Session::of_kernel(ring.arena_mut(), place, use_number, socket, export);
+        self.sessions[KERNEL_PLACE] = Some(session.ok_or("there is no buffer for it")?);
+        self.tell_clients(inputs);
+        Ok(())
+    }
+
+    /// A promotion, or the end of one: whoever looks after the kernel's device goes by it.
+    pub(crate) fn promotion(&self, promotion: Option<String>) {
+        self.news.promotion(promotion);
+    }
+
     /// Ends all sessions and lets nobody in any more: the daemon ends.
-    pub(super) fn shut(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn shut(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
         self.is_shut = true;
         self.close_export("the daemon is ending; connect to the other node".to_owned());
         for place in &mut self.sessions {
@@ -141,7 +190,7 @@ impl NbdPort {
     }
 
     /// Takes the result of a receive.
-    pub(super) fn received(
+    pub(crate) fn received(
         &mut self,
         ring: &mut Ring,
         token: Token,
@@ -155,7 +204,7 @@ impl NbdPort {
     }
 
     /// Takes the result of a send.
-    pub(super) fn sent(
+    pub(crate) fn sent(
         &mut self,
         ring: &mut Ring,
         token: Token,
@@ -169,7 +218,7 @@ impl NbdPort {
     }
 
     /// Takes the engine's answer to a piece; one of a session that is gone is forgotten.
-    pub(super) fn reply(
+    pub(crate) fn reply(
         &mut self,
         ring: &mut Ring,
         id: RequestId,
@@ -184,10 +233,10 @@ impl NbdPort {
     }
 
     /// Goes on with sessions that waited for buffers; every turn another one comes first.
-    pub(super) fn resume(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
-        self.first_served = (self.first_served + 1) % SESSIONS_MAX;
-        for step in 0..SESSIONS_MAX {
-            let place = (self.first_served + step) % SESSIONS_MAX;
+    pub(crate) fn resume(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
+        self.first_served = (self.first_served + 1) % PLACES;
+        for step in 0..PLACES {
+            let place = (self.first_served + step) % PLACES;
             let starved = self.sessions[place].as_ref().filter(|session| session.is_starved);
             if let Some(token) = starved.map(|session| session.token(Source::ClientReceive)) {
                 self.with_session(ring, token, inputs, Session::advance);
@@ -197,19 +246,19 @@ impl NbdPort {
     }
 
     /// Starts sends and receives of all sessions.
-    pub(super) fn kick(&mut self, ring: &mut Ring) {
+    pub(crate) fn kick(&mut self, ring: &mut Ring) {
         for session in self.sessions.iter_mut().flatten() {
             session.kick(ring);
         }
     }
 
-    /// The next moment at which [`NbdPort::expire`] has something to do.
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    /// The next moment at which [`FrontEnd::expire`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
         self.sessions.iter().flatten().filter_map(Session::deadline).min()
     }
 
     /// Ends handshakes that have lasted too long.
-    pub(super) fn expire(&mut self, ring: &mut Ring, now: Moment, inputs: &mut VecDeque<Input>) {
+    pub(crate) fn expire(&mut self, ring: &mut Ring, now: Moment, inputs: &mut VecDeque<Input>) {
         for place in 0..self.sessions.len() {
             let is_late = |session: &Session| session.deadline().is_some_and(|at| at <= now);
             if self.sessions[place].as_ref().is_some_and(is_late) {
@@ -220,7 +269,7 @@ impl NbdPort {
     }
 
     /// Removes the unix socket, so that clients see at once that nobody is there.
-    pub(super) fn remove_socket(&self) {
+    pub(crate) fn remove_socket(&self) {
         if let Err(error) = std::fs::remove_file(&self.socket_path) {
             tracing::warn!("{} was not removed: {error}", self.socket_path.display());
         }
@@ -234,7 +283,8 @@ impl NbdPort {
     }
 
     fn add(&mut self, ring: &mut Ring, socket: OwnedFd, now: Moment) -> bool {
-        let Some(index) = self.sessions.iter().position(Option::is_none) else { return false };
+        let free = self.sessions[..SESSIONS_MAX].iter().position(Option::is_none);
+        let Some(index) = free else { return false };
         let place = u16::try_from(index).expect("invariant: there are few sessions");
         self.sessions_ever = self.sessions_ever.wrapping_add(1);
         let use_number = self.sessions_ever;
@@ -281,6 +331,11 @@ impl NbdPort {
     fn tell_clients(&mut self, inputs: &mut VecDeque<Input>) {
         let count = self.sessions.iter().flatten().filter(|session| session.is_client()).count();
         let count = u32::try_from(count).expect("invariant: there are few sessions");
+        let is_attached = self.sessions[KERNEL_PLACE].is_some();
+        if is_attached != self.attached_told {
+            self.attached_told = is_attached;
+            self.news.attached(is_attached);
+        }
         if count != self.clients_told {
             self.clients_told = count;
             inputs.push_back(Input::Clients(count));

@@ -1,10 +1,10 @@
 //! One NBD client: handshake, requests in, replies out.
 
-use super::inbox::{DIRECT_BYTES_MIN, Inbox};
-use super::nbd_intake::{Intake, WriteIntake};
-use super::nbd_request::OpenRequests;
-use super::send_queue::SendQueue;
-use super::token::{Source, Token};
+use super::intake::{Intake, WriteIntake};
+use super::request::OpenRequests;
+use crate::dataplane::inbox::{DIRECT_BYTES_MIN, Inbox};
+use crate::dataplane::send_queue::SendQueue;
+use crate::dataplane::token::{Source, Token};
 use crate::ring::arena::{Arena, Span};
 use crate::ring::{Operation, Ring};
 use nbd_server::{
@@ -104,27 +104,61 @@ impl Session {
         fd: OwnedFd,
         now: Moment,
     ) -> Option<Self> {
+        let phase = Phase::Greeting(Handshake::new());
+        let mut session = Self::in_phase(arena, place, use_number, fd, phase)?;
+        session.queue.push(Lane::Fifo, &Handshake::greeting(), None);
+        session.handshake_deadline = now.after(Duration::from_millis(HANDSHAKE_TIMEOUT_MS));
+        Some(session)
+    }
+
+    fn in_phase(
+        arena: &mut Arena,
+        place: u16,
+        use_number: u32,
+        fd: OwnedFd,
+        phase: Phase,
+    ) -> Option<Self> {
         let inbox = Inbox::new(arena)?;
-        let Some(mut queue) = SendQueue::new(arena) else {
+        let Some(queue) = SendQueue::new(arena) else {
             inbox.free(arena);
             return None;
         };
-        queue.push(Lane::Fifo, &Handshake::greeting(), None);
         Some(Self {
             place,
             use_number,
             fd,
             inbox,
             queue,
-            phase: Phase::Greeting(Handshake::new()),
+            phase,
             negotiated: Negotiated { structured_replies: false },
             intake: Intake::Header,
             requests: OpenRequests::default(),
             is_starved: false,
-            handshake_deadline: now.after(Duration::from_millis(HANDSHAKE_TIMEOUT_MS)),
+            handshake_deadline: Moment::default(),
             direct_bytes: 0,
             is_receiving: false,
         })
+    }
+
+    /// A session of the kernel's client on its socket: it was told all that a handshake agrees, so
+    /// its first bytes are requests. None when there is no buffer for it.
+    pub(super) fn of_kernel(
+        arena: &mut Arena,
+        place: u16,
+        use_number: u32,
+        fd: OwnedFd,
+        export: Export,
+    ) -> Option<Self> {
+        let negotiated = Negotiated { structured_replies: false };
+        let phase = Phase::Serving(Serving { export, negotiated });
+        Self::in_phase(arena, place, use_number, fd, phase)
+    }
+
+    /// The export has another size: only the kernel's client is told so while it is connected.
+    pub(super) fn grow(&mut self, size_bytes: u64) {
+        if let Phase::Serving(serving) = &mut self.phase {
+            serving.export.size_bytes = size_bytes;
+        }
     }
 
     /// True when it counts as an opener of the device.
@@ -325,5 +359,5 @@ impl Session {
 }
 
 #[cfg(test)]
-#[path = "nbd_session_tests.rs"]
+#[path = "session_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
 //! Tests of a session over a socket pair, with the test in the place of the engine.
 
-use super::super::nbd_request::PieceName;
-use super::super::send_queue::HEADS_BYTES;
+use super::super::request::PieceName;
 use super::*;
 use crate::dataplane::inbox::STAGING_BYTES;
+use crate::dataplane::send_queue::HEADS_BYTES;
 use crate::ring::arena::{Pool, Shelf};
 use replicator::event::ClientOp;
 use replicator::ids::RequestId;
@@ -29,6 +29,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(|arena, socket| Session::new(arena, 3, 9, socket, Moment::default()))
+    }
+
+    /// The kernel's client, which was told everything by netlink.
+    fn of_kernel() -> Self {
+        Self::with(|arena, socket| {
+            Session::of_kernel(arena, 3, 9, socket, Export::new("r0", SIZE_BYTES))
+        })
+    }
+
+    fn with(session: impl FnOnce(&mut Arena, OwnedFd) -> Option<Session>) -> Self {
         let arena = Arena::new(&[
             Shelf { pool: Pool::Staging, bytes: STAGING_BYTES, count: 1 },
             Shelf { pool: Pool::Heads, bytes: HEADS_BYTES, count: 1 },
@@ -38,8 +49,7 @@ impl Bench {
         let mut ring = Ring::new(arena.expect("a mapping")).expect("a backend");
         let (near, client) = UnixStream::pair().expect("a pair");
         client.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-        let now = Moment::default();
-        let session = Session::new(ring.arena_mut(), 3, 9, near.into(), now).expect("buffers");
+        let session = session(ring.arena_mut(), near.into()).expect("buffers");
         let availability = Availability::Served(Export::new("r0", SIZE_BYTES));
         Self { ring, session, client, availability, inputs: VecDeque::new() }
     }
@@ -327,4 +337,34 @@ fn reads_take_no_more_large_buffers_than_are_left_to_other_clients() {
     }
     bench.run().expect("it goes on");
     assert_eq!(bench.inputs.len(), 3, "the third one has started");
+}
+
+#[test]
+fn the_kernels_first_bytes_are_requests_and_nothing_is_sent_before_them() {
+    let mut bench = Bench::of_kernel();
+    assert!(bench.session.is_client() && bench.session.deadline().is_none());
+    bench.run().expect("it goes on");
+    bench.request(CMD_FLUSH, 7, 0, 0);
+    bench.run().expect("it goes on");
+    let (id, op) = bench.take();
+    assert_eq!(op, ClientOp::Flush);
+    bench.done(id, Ok(())).expect("it goes on");
+    bench.run().expect("it goes on");
+    // A simple reply: the kernel knows no other.
+    let mut reply = [0; 16];
+    bench.client.read_exact(&mut reply).expect("it comes, and nothing before it");
+    assert_eq!(reply[..4], 0x6744_6698_u32.to_be_bytes());
+    assert_eq!(reply[4..], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+}
+
+#[test]
+fn the_kernels_client_may_write_into_the_new_part_of_a_grown_device() {
+    let mut bench = Bench::of_kernel();
+    bench.request(CMD_ZEROES, 1, SIZE_BYTES, 4096);
+    bench.run().expect("it goes on");
+    assert!(bench.inputs.is_empty(), "beyond the end");
+    bench.session.grow(2 * SIZE_BYTES);
+    bench.request(CMD_ZEROES, 2, SIZE_BYTES, 4096);
+    bench.run().expect("it goes on");
+    assert!(matches!(bench.take().1, ClientOp::Zero { .. }));
 }

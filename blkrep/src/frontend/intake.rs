@@ -1,8 +1,8 @@
 //! Requests of an NBD client on their way into the engine: header, budget, buffers, payload,
 //! pieces.
 
-use super::nbd_request::{OPEN_REQUESTS_MAX, PieceName, RangeRest, RangeWork};
-use super::nbd_session::{Phase, Session, SessionEnd, Surroundings, WAITING_REPLIES_MAX};
+use super::request::{OPEN_REQUESTS_MAX, PieceName, RangeRest, RangeWork};
+use super::session::{Phase, Session, SessionEnd, Surroundings, WAITING_REPLIES_MAX};
 use crate::ring::arena::{Arena, Pool, Span};
 use metadata::units::ByteRange;
 use nbd_server::{
