@@ -93,6 +93,7 @@ mutations! {
     SuperblockCopiesAtOnce: "D13: both copies of the superblock are one write";
     AdmitWhileBusy: "D15: a connection is admitted while I/O of the old one is under way";
     PromoteWhileBusy: "D15: a promotion does not wait for I/O of the peer";
+    CrossingDialsRace: "F22b: a dial of the peer is let in while the own one, which stays, is up";
     DeadDialReplaces: "D15: a greeting alone, without an answer to the own one, is a new connection";
     OldConnectionReadOn: "D15: the old connection is read on after a new one is admitted";
     WriteDuringHandshake: "D17: writes go on alone while a handshake is under way";
@@ -131,6 +132,7 @@ mutations! {
     GenerationOnUnflushedDisk: "G2: a generation begins on a disk that was not flushed";
     SourceNotFlushed: "G2: a resync begins on a source that was not flushed";
     GrantWithoutMark: "G2: a grant is sent without the mark that the peer may hold the generation";
+    HeardRoleForbids: "G4: a promotion is refused because the peer was Primary when it was last heard";
     PromoteUnasked: "G4: a connected node is promoted without asking the peer";
     CrossingPromotionsGranted: "G4: of two crossing requests for promotion both are granted";
     RotateAtLoss: "G2: a generation begins at the loss of the peer, acknowledged or not";

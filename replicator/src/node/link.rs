@@ -165,9 +165,13 @@ impl Node {
     /// in configured order stays; a new connection replaces the old one (D15).
     pub(super) fn admit(&mut self, candidate: &Candidate) {
         let (link, origin) = (candidate.link, candidate.origin);
+        if self.own_dial_will_stay(origin) {
+            self.wish(Output::CloseLink { link, how: CloseHow::Abort });
+            return;
+        }
         if let Some(session) = &self.peer.session {
-            let is_beaten = !self.is_preferred(origin) || self.is_preferred(session.origin);
-            if candidate.rival && (is_beaten || !self.peer.in_handshake()) {
+            let stays = !self.is_preferred(origin) || self.is_preferred(session.origin);
+            if candidate.rival && stays {
                 self.wish(Output::CloseLink { link, how: CloseHow::Abort });
                 return;
             }
@@ -199,11 +203,14 @@ impl Node {
         self.send_parameters();
     }
 
-    /// Whatever else is open belongs to the same attempt as the link that is let in. Own dials that
-    /// cannot win any more are hung up at once, lest the peer takes them for a new connection.
+    /// Whatever else is open belongs to the same attempt as the link that is let in. Own dials are
+    /// hung up at once: the peer has no proof on them yet, and shall not take them for a new
+    /// connection.
     fn part_rivals(&mut self, winner: LinkOrigin) {
         for mut other in std::mem::take(&mut self.peer.candidates) {
-            let may_win = self.is_preferred(other.origin) && !self.is_preferred(winner);
+            let may_win = self.breaks(Mutation::CrossingDialsRace)
+                && self.is_preferred(other.origin)
+                && !self.is_preferred(winner);
             if other.origin == LinkOrigin::Dialled && !may_win {
                 self.wish(Output::CloseLink { link: other.link, how: CloseHow::Abort });
             } else {
@@ -213,16 +220,16 @@ impl Node {
         }
     }
 
-    /// The two are connected: own dials that crossed are over, lest the peer takes them for a new
-    /// connection.
-    pub(super) fn hang_up_dials(&mut self) {
-        for candidate in std::mem::take(&mut self.peer.candidates) {
-            if candidate.origin == LinkOrigin::Dialled {
-                self.wish(Output::CloseLink { link: candidate.link, how: CloseHow::Abort });
-            } else {
-                self.peer.candidates.push(candidate);
-            }
-        }
+    /// The own proof is under way on a dial that stays when two cross: the peer may have let that
+    /// one in, and will take it in place of this.
+    fn own_dial_will_stay(&self, origin: LinkOrigin) -> bool {
+        origin == LinkOrigin::Accepted
+            && self.is_preferred(LinkOrigin::Dialled)
+            && !self.breaks(Mutation::CrossingDialsRace)
+            && self.peer.candidates.iter().any(|other| match other.step {
+                Step::Hello => false,
+                Step::Proof { .. } => other.origin == LinkOrigin::Dialled,
+            })
     }
 
     /// The dial that stays when two of them cross: that of the first node in configured order.

@@ -94,10 +94,12 @@ impl Node {
     /// (G4).
     fn may_promote(&self, force: bool) -> Result<(), Refusal> {
         let (me, peer) = (self.settings.my_name(), self.settings.peer_name());
-        if self.peer.role() == Some(Role::Primary) {
+        // What was last heard of the peer forbids nothing: it is asked (G4).
+        let heard_counts = self.breaks(Mutation::HeardRoleForbids);
+        if heard_counts && self.peer.role() == Some(Role::Primary) {
             return Err(state(format!("{peer} is Primary; run 'blkrep secondary' there first")));
         }
-        if self.peer.connected().is_some_and(|connected| connected.promoting) {
+        if heard_counts && self.peer.connected().is_some_and(|connected| connected.promoting) {
             return Err(state(format!("{peer} is becoming Primary")));
         }
         let disk = self.replica.state();
@@ -142,7 +144,9 @@ impl Node {
     pub(super) fn promote_ask_received(&mut self) {
         let me = self.settings.my_name().to_owned();
         let refusal = match self.role_change {
-            _ if self.role == Role::Primary => Some(format!("{me} is Primary")),
+            _ if self.role == Role::Primary => {
+                Some(format!("{me} is Primary; run 'blkrep secondary' there first"))
+            }
             RoleChange::None | RoleChange::AfterHandshake { .. } | RoleChange::Fencing { .. } => {
                 None
             }

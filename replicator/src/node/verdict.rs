@@ -318,7 +318,6 @@ impl Node {
         });
         self.peer.refusal = None;
         self.peer.split_brain = false;
-        self.hang_up_dials();
         self.connection_changed(old, reason);
         let new_disk = self.peer.disk();
         if old_disk != new_disk {

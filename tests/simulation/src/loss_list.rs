@@ -62,6 +62,11 @@ pub(crate) const LOSS_SCENARIOS: &[Scenario] = &[
         play: lost_peer_scenarios::a_served_generation_is_remembered,
     },
     Scenario {
+        name: "g4_a_dead_primary_forbids_no_promotion",
+        catches: &[Mutation::HeardRoleForbids],
+        play: waiting_scenarios::a_dead_primary_forbids_no_promotion,
+    },
+    Scenario {
         name: "d10_an_attach_follows_a_detach",
         catches: &[Mutation::DetachAnswersEarly],
         play: waiting_scenarios::an_attach_follows_a_detach,

@@ -77,7 +77,7 @@ pub(crate) const SCHEDULE_SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "r19_crossing_dials_end_in_one_connection",
-        catches: &[Mutation::AcceptedDialStays],
+        catches: &[Mutation::AcceptedDialStays, Mutation::CrossingDialsRace],
         play: basic_scenarios::crossing_dials_end_in_one_connection,
     },
     Scenario {

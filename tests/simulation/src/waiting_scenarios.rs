@@ -236,3 +236,14 @@ pub(crate) fn an_attach_follows_a_detach(stage: Stage) -> Ending {
     }
     Ok(())
 }
+
+/// G4: the power of the Primary's machine is cut, and the other node is told to be Primary at once,
+/// before it has noticed.
+pub(crate) fn a_dead_primary_forbids_no_promotion(stage: Stage) -> Ending {
+    let mut world = stage.calm_pair(6);
+    let stamp = world.write(0, SECTORS);
+    world.cut_power(0);
+    let answer = world.ask(1, Command::Primary { force: false });
+    ensure(&world, answer == Some(Answer::Done), &format!("not promoted: {answer:?}"))?;
+    ensure(&world, world.sector(1, SECTORS.start) == stamp, "the write is not there")
+}

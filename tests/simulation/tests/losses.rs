@@ -22,4 +22,5 @@ scenario_tests! {
     d3_a_flush_fails_after_the_disk
     d15_an_abandoned_dial_replaces_nothing
     d10_an_attach_follows_a_detach
+    g4_a_dead_primary_forbids_no_promotion
 }
