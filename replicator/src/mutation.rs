@@ -132,6 +132,7 @@ mutations! {
     GenerationOnUnflushedDisk: "G2: a generation begins on a disk that was not flushed";
     SourceNotFlushed: "G2: a resync begins on a source that was not flushed";
     GrantWithoutMark: "G2: a grant is sent without the mark that the peer may hold the generation";
+    PeersGenerationStays: "G7: the peer counts as having the generation of the handshake for ever";
     HeardRoleForbids: "G4: a promotion is refused because the peer was Primary when it was last heard";
     PromoteUnasked: "G4: a connected node is promoted without asking the peer";
     CrossingPromotionsGranted: "G4: of two crossing requests for promotion both are granted";

@@ -156,6 +156,7 @@ impl Node {
         if !self.is_session(link) {
             return;
         }
+        self.peer_has_own_generation();
         if self.by_hand.is_none() {
             self.send(Message::NewGenerationDone);
         }

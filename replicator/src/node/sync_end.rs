@@ -174,6 +174,7 @@ impl Node {
             }
             return;
         }
+        self.peer_has_own_generation();
         self.send(Message::SyncConfirm);
         self.send_state();
         self.sync_over();
@@ -201,8 +202,21 @@ impl Node {
             },
             None,
         );
+        self.peer_has_own_generation();
         self.peer_disk_is(DiskState::UpToDate, "the resync is complete");
         self.sync_over();
+    }
+
+    /// Both nodes have the same generation now, whatever they said in the handshake: should this
+    /// node serve the peer's data, clients see that one (G7).
+    pub(super) fn peer_has_own_generation(&mut self) {
+        let own = self.replica.attached().map(|disk| disk.superblock.generations.current);
+        if self.breaks(Mutation::PeersGenerationStays) {
+            return;
+        }
+        if let (Some(peer), Some(current)) = (self.peer.connected_mut(), own) {
+            peer.current = current;
+        }
     }
 
     fn sync_over(&mut self) {

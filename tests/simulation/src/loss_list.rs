@@ -62,6 +62,11 @@ pub(crate) const LOSS_SCENARIOS: &[Scenario] = &[
         play: lost_peer_scenarios::a_served_generation_is_remembered,
     },
     Scenario {
+        name: "g7_the_peers_generation_is_known_after_a_resync",
+        catches: &[Mutation::PeersGenerationStays],
+        play: waiting_scenarios::the_peers_generation_is_known_after_a_resync,
+    },
+    Scenario {
         name: "g4_a_dead_primary_forbids_no_promotion",
         catches: &[Mutation::HeardRoleForbids],
         play: waiting_scenarios::a_dead_primary_forbids_no_promotion,

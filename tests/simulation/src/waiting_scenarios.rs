@@ -247,3 +247,32 @@ pub(crate) fn a_dead_primary_forbids_no_promotion(stage: Stage) -> Ending {
     ensure(&world, answer == Some(Answer::Done), &format!("not promoted: {answer:?}"))?;
     ensure(&world, world.sector(1, SECTORS.start) == stamp, "the write is not there")
 }
+
+/// G7: a node that has given its data up is promoted on those of the peer, which has got its
+/// generation by a resync on the same connection.
+pub(crate) fn the_peers_generation_is_known_after_a_resync(stage: Stage) -> Ending {
+    for seed in 0..4 {
+        let mut world = stage.calm_pair(seed);
+        world.write(0, SECTORS);
+        for command in [Command::Detach { force: false }, Command::Attach] {
+            let answer = world.ask(0, command);
+            ensure(&world, answer == Some(Answer::Done), &format!("{command:?}: {answer:?}"))?;
+        }
+        in_sync(&mut world)?;
+        for command in [Command::PauseSync, Command::Invalidate] {
+            let answer = world.ask(1, command);
+            ensure(&world, answer == Some(Answer::Done), &format!("{command:?}: {answer:?}"))?;
+        }
+        let demoted = world.demote_and_wait(0);
+        ensure(&world, demoted, "not demoted")?;
+        let answer = world.ask(1, Command::Primary { force: false });
+        ensure(&world, answer == Some(Answer::Done), &format!("not promoted: {answer:?}"))?;
+        let met = until_connected(&mut world, 1, true);
+        world.run_for(1_000_000);
+        ensure(&world, met, "the Primary is refused by the data that it serves")?;
+        world.read(1, SECTORS);
+        world.ask(1, Command::ResumeSync);
+        in_sync(&mut world)?;
+    }
+    Ok(())
+}

@@ -23,4 +23,5 @@ scenario_tests! {
     d15_an_abandoned_dial_replaces_nothing
     d10_an_attach_follows_a_detach
     g4_a_dead_primary_forbids_no_promotion
+    g7_the_peers_generation_is_known_after_a_resync
 }
