@@ -100,7 +100,7 @@ impl Export {
             (self.trim, proto::FLAG_SEND_TRIM),
             (self.fast_zero, proto::FLAG_SEND_FAST_ZERO),
             (self.can_multi_conn, proto::FLAG_CAN_MULTI_CONN),
-            (negotiated.structured_replies, proto::FLAG_SEND_DF),
+            (negotiated.structured_replies(), proto::FLAG_SEND_DF),
         ];
         optional.iter().filter(|(offered, _)| *offered).fold(always, |flags, (_, bit)| flags | bit)
     }
@@ -195,8 +195,8 @@ impl Availability {
 mod tests {
     use super::*;
 
-    const SIMPLE: Negotiated = Negotiated { structured_replies: false };
-    const STRUCTURED: Negotiated = Negotiated { structured_replies: true };
+    const SIMPLE: Negotiated = Negotiated::Simple;
+    const STRUCTURED: Negotiated = Negotiated::Structured { block_status: false };
 
     #[test]
     fn the_default_export_may_be_advertised() {

@@ -2,6 +2,7 @@
 
 use crate::export::Availability;
 use crate::handshake_outcome::{CloseReason, Negotiated, Progress};
+use crate::meta_context::Selected;
 use crate::options::{Answer, ClientOption, OptionHeader, answer};
 use crate::proto::{
     FLAG_C_FIXED_NEWSTYLE, FLAG_C_NO_ZEROES, FLAG_FIXED_NEWSTYLE, FLAG_NO_ZEROES, NBD_MAGIC,
@@ -66,7 +67,7 @@ impl Handshake {
             partial: Vec::new(),
             options_seen: 0,
             no_zeroes: false,
-            negotiated: Negotiated { structured_replies: false },
+            negotiated: Negotiated::Simple,
         }
     }
 
@@ -199,11 +200,18 @@ impl Handshake {
                 return Step::Close(CloseReason::MalformedName);
             }
             ClientOption::ExportName => State::Keeping(header),
-            ClientOption::Info | ClientOption::Go if data_bytes <= OPTION_DATA_BYTES_MAX => {
+            ClientOption::Info
+            | ClientOption::Go
+            | ClientOption::ListContexts
+            | ClientOption::SetContexts
+                if data_bytes <= OPTION_DATA_BYTES_MAX =>
+            {
                 State::Keeping(header)
             }
             ClientOption::Info
             | ClientOption::Go
+            | ClientOption::ListContexts
+            | ClientOption::SetContexts
             | ClientOption::Abort
             | ClientOption::List
             | ClientOption::StructuredReply
@@ -227,7 +235,16 @@ impl Handshake {
         match answer {
             Answer::NextOption => Step::Again,
             Answer::StructuredReplies => {
-                self.negotiated.structured_replies = true;
+                // Asked for again it changes nothing.
+                let block_status = self.negotiated.block_status();
+                self.negotiated = Negotiated::Structured { block_status };
+                Step::Again
+            }
+            Answer::Contexts(Selected::Unchanged) => Step::Again,
+            Answer::Contexts(Selected::Now { base_allocation }) => {
+                if self.negotiated.structured_replies() {
+                    self.negotiated = Negotiated::Structured { block_status: base_allocation };
+                }
                 Step::Again
             }
             Answer::Serve => Step::Serve,
@@ -276,7 +293,7 @@ mod tests {
             ],
         );
         let (at_once, expected) = run(&input, &served());
-        let negotiated = Negotiated { structured_replies: true };
+        let negotiated = Negotiated::Structured { block_status: false };
         assert_eq!(at_once, Progress::Serve { consumed: input.len(), negotiated });
 
         let mut handshake = Handshake::new();
@@ -296,7 +313,7 @@ mod tests {
         let mut input = session(FLAGS, &[option(OPT_GO, &info_data("", &[]))]);
         let consumed = input.len();
         input.extend_from_slice(b"requests");
-        let negotiated = Negotiated { structured_replies: false };
+        let negotiated = Negotiated::Simple;
         assert_eq!(run(&input, &served()).0, Progress::Serve { consumed, negotiated });
     }
 
@@ -324,7 +341,7 @@ mod tests {
     #[test]
     fn a_client_that_does_not_say_fixed_newstyle_is_served_all_the_same() {
         let input = session(0, &[option(OPT_LIST, b""), option(OPT_GO, &info_data("r0", &[]))]);
-        let negotiated = Negotiated { structured_replies: false };
+        let negotiated = Negotiated::Simple;
         let progress = run(&input, &served()).0;
         assert_eq!(progress, Progress::Serve { consumed: input.len(), negotiated });
     }
@@ -386,7 +403,7 @@ mod tests {
         let first = session(FLAGS, std::slice::from_ref(&go));
         let progress = handshake.receive(&first, &refused(), &mut out);
         assert_eq!(progress, Progress::NeedMore { consumed: first.len() });
-        let negotiated = Negotiated { structured_replies: false };
+        let negotiated = Negotiated::Simple;
         let progress = handshake.receive(&go, &served(), &mut out);
         assert_eq!(progress, Progress::Serve { consumed: go.len(), negotiated });
     }

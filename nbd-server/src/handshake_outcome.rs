@@ -2,9 +2,34 @@
 
 /// What client and server agreed on in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Negotiated {
-    /// Replies are structured chunks; otherwise simple replies.
-    pub structured_replies: bool,
+pub enum Negotiated {
+    /// Simple replies.
+    Simple,
+    /// Replies are structured chunks.
+    Structured {
+        /// The context `base:allocation` is selected: the client may ask for the status of blocks.
+        block_status: bool,
+    },
+}
+
+impl Negotiated {
+    /// Replies are structured chunks.
+    #[must_use]
+    pub const fn structured_replies(self) -> bool {
+        match self {
+            Negotiated::Simple => false,
+            Negotiated::Structured { .. } => true,
+        }
+    }
+
+    /// `BLOCK_STATUS` is answered.
+    #[must_use]
+    pub const fn block_status(self) -> bool {
+        match self {
+            Negotiated::Simple => false,
+            Negotiated::Structured { block_status } => block_status,
+        }
+    }
 }
 
 /// What the caller must do after [`crate::Handshake::receive`]; in every case it first sends `out`.

@@ -33,7 +33,7 @@
 //! | fixed newstyle, `NO_ZEROES` | yes |
 //! | `EXPORT_NAME`, `ABORT`, `LIST`, `INFO`, `GO` | yes |
 //! | `STRUCTURED_REPLY` | yes, one chunk for each reply |
-//! | metadata contexts, `BLOCK_STATUS` | no |
+//! | metadata contexts, `BLOCK_STATUS` | `base:allocation` |
 //! | extended headers | no |
 //! | `READ` (with `DF`), `WRITE`, `FLUSH`, `DISC` | yes |
 //! | `FUA` | yes, accepted with every command |
@@ -42,8 +42,10 @@
 //! | `CACHE` | yes, as a hint |
 
 mod export;
+mod extents;
 mod handshake;
 mod handshake_outcome;
+mod meta_context;
 mod option_reply;
 mod options;
 pub mod proto;
@@ -62,13 +64,16 @@ pub use export::{
     Availability, BLOCK_BYTES_MIN_DEFAULT, BLOCK_BYTES_PREFERRED_DEFAULT, Export, ExportError,
     PAYLOAD_BYTES_LIMIT, PAYLOAD_BYTES_MAX_DEFAULT,
 };
+pub use extents::{EXTENT_BYTES, Extent, ExtentList};
 pub use handshake::{
     GREETING_BYTES, Handshake, OPTION_DATA_BYTES_MAX, OPTION_SKIP_BYTES_MAX, OPTIONS_MAX,
 };
 pub use handshake_outcome::{CloseReason, Negotiated, Progress};
+pub use meta_context::BASE_ALLOCATION;
 pub use proto::Errno;
 pub use reply::{
-    MESSAGE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, ReplyHead, ReplyTo, rejection_head, reply_head,
+    MESSAGE_BYTES_MAX, REPLY_HEAD_BYTES_MAX, ReplyHead, ReplyTo, extents_head, rejection_head,
+    reply_head,
 };
 pub use request::{
     FatalRequest, Operation, REQUEST_HEADER_BYTES, Refusal, Rejected, Request, RequestHeader,

@@ -3,8 +3,9 @@
 use crate::export::Export;
 use crate::handshake_outcome::Negotiated;
 use crate::proto::{
-    EXPORT_NAME_ZEROES_BYTES, INFO_BLOCK_SIZE, INFO_DESCRIPTION, INFO_EXPORT, INFO_NAME,
-    OPTION_REPLY_MAGIC, REP_ACK, REP_INFO, REP_SERVER, STRING_BYTES_MAX,
+    CONTEXT_ID, EXPORT_NAME_ZEROES_BYTES, INFO_BLOCK_SIZE, INFO_DESCRIPTION, INFO_EXPORT,
+    INFO_NAME, OPTION_REPLY_MAGIC, REP_ACK, REP_INFO, REP_META_CONTEXT, REP_SERVER,
+    STRING_BYTES_MAX,
 };
 
 /// Appends the final reply of an option that succeeded.
@@ -49,6 +50,11 @@ pub(crate) fn push_info_block_size(out: &mut Vec<u8>, option: u32, export: &Expo
 /// Appends the canonical name.
 pub(crate) fn push_info_name(out: &mut Vec<u8>, option: u32, export: &Export) {
     push_reply(out, option, REP_INFO, &[&INFO_NAME.to_be_bytes(), clipped(&export.name)]);
+}
+
+/// Appends the one metadata context that there is.
+pub(crate) fn push_meta_context(out: &mut Vec<u8>, option: u32, name: &str) {
+    push_reply(out, option, REP_META_CONTEXT, &[&CONTEXT_ID.to_be_bytes(), clipped(name)]);
 }
 
 /// Appends the description.

@@ -3,6 +3,7 @@
 use crate::export::{Availability, Export};
 use crate::handshake::OPTION_DATA_BYTES_MAX;
 use crate::handshake_outcome::{CloseReason, Negotiated};
+use crate::meta_context::{Selected, answer_contexts};
 use crate::option_reply::{
     push_ack, push_error, push_export_name_reply, push_info_block_size, push_info_description,
     push_info_export, push_info_name, push_server,
@@ -24,6 +25,8 @@ pub(crate) enum ClientOption {
     Info,
     Go,
     StructuredReply,
+    ListContexts,
+    SetContexts,
     /// Known or not, the answer is `REP_ERR_UNSUP`.
     Unsupported(u32),
 }
@@ -37,6 +40,8 @@ impl ClientOption {
             OPT_INFO => ClientOption::Info,
             OPT_GO => ClientOption::Go,
             OPT_STRUCTURED_REPLY => ClientOption::StructuredReply,
+            OPT_LIST_META_CONTEXT => ClientOption::ListContexts,
+            OPT_SET_META_CONTEXT => ClientOption::SetContexts,
             unsupported => ClientOption::Unsupported(unsupported),
         }
     }
@@ -49,6 +54,8 @@ impl ClientOption {
             ClientOption::Info => OPT_INFO,
             ClientOption::Go => OPT_GO,
             ClientOption::StructuredReply => OPT_STRUCTURED_REPLY,
+            ClientOption::ListContexts => OPT_LIST_META_CONTEXT,
+            ClientOption::SetContexts => OPT_SET_META_CONTEXT,
             ClientOption::Unsupported(option) => option,
         }
     }
@@ -65,6 +72,7 @@ pub(crate) struct OptionHeader {
 pub(crate) enum Answer {
     NextOption,
     StructuredReplies,
+    Contexts(Selected),
     Serve,
     Close(CloseReason),
 }
@@ -111,6 +119,16 @@ pub(crate) fn answer(
         ClientOption::StructuredReply => {
             push_ack(out, option);
             Answer::StructuredReplies
+        }
+        ClientOption::ListContexts | ClientOption::SetContexts
+            if header.data_bytes > OPTION_DATA_BYTES_MAX =>
+        {
+            push_error(out, option, REP_ERR_TOO_BIG, "at most 8192 bytes of data; ask for less");
+            Answer::NextOption
+        }
+        ClientOption::ListContexts | ClientOption::SetContexts => {
+            let structured = negotiated.structured_replies();
+            Answer::Contexts(answer_contexts(option, data, availability, structured, out))
         }
         ClientOption::Unsupported(option) => {
             push_error(out, option, REP_ERR_UNSUP, unsupported_text(option));
@@ -211,7 +229,7 @@ fn export_by_name<'a>(
 }
 
 /// A string of the protocol: UTF-8 without NUL, at most 4096 bytes (proto.md "Conventions").
-fn export_name(bytes: &[u8]) -> Option<&str> {
+pub(crate) fn export_name(bytes: &[u8]) -> Option<&str> {
     if bytes.len() > STRING_BYTES_MAX || bytes.contains(&0) {
         return None;
     }
@@ -221,7 +239,6 @@ fn export_name(bytes: &[u8]) -> Option<&str> {
 fn unsupported_text(option: u32) -> &'static str {
     match option {
         OPT_STARTTLS => "no TLS here; use the local socket or a tunnel",
-        OPT_LIST_META_CONTEXT | OPT_SET_META_CONTEXT => "no metadata contexts here; go on without",
         OPT_EXTENDED_HEADERS => "no extended headers here; go on without",
         _ => "unknown option; go on without",
     }
@@ -262,7 +279,7 @@ mod tests {
             for name in ["r0", ""] {
                 let input = session(flags, &[option(OPT_EXPORT_NAME, name.as_bytes())]);
                 let (progress, out) = run(&input, &served());
-                let negotiated = Negotiated { structured_replies: false };
+                let negotiated = Negotiated::Simple;
                 assert_eq!(progress, Progress::Serve { consumed: input.len(), negotiated });
                 assert_eq!(out, [&golden[..], &vec![0; zeroes]].concat());
             }
@@ -316,7 +333,7 @@ mod tests {
                 session(FLAGS, &[option(number, b"x"), option(OPT_GO, &info_data("", &[]))]);
             let (progress, out) = run(&input, &served());
             assert_eq!(replies(&out)[0].kind, REP_ERR_INVALID);
-            let negotiated = Negotiated { structured_replies: false };
+            let negotiated = Negotiated::Simple;
             assert_eq!(progress, Progress::Serve { consumed: input.len(), negotiated });
         }
     }
@@ -370,7 +387,7 @@ mod tests {
         let info = session(FLAGS, &[option(OPT_INFO, &info_data("r0", &[]))]);
         assert_eq!(run(&info, &served()).0, Progress::NeedMore { consumed: info.len() });
         let go = session(FLAGS, &[option(OPT_GO, &info_data("r0", &[]))]);
-        let negotiated = Negotiated { structured_replies: false };
+        let negotiated = Negotiated::Simple;
         assert_eq!(run(&go, &served()).0, Progress::Serve { consumed: go.len(), negotiated });
     }
 
@@ -433,7 +450,7 @@ mod tests {
             &[option(OPT_STRUCTURED_REPLY, b""), option(OPT_GO, &info_data("r0", &[]))],
         );
         let (progress, out) = run(&input, &served());
-        let negotiated = Negotiated { structured_replies: true };
+        let negotiated = Negotiated::Structured { block_status: false };
         assert_eq!(progress, Progress::Serve { consumed: input.len(), negotiated });
         let replies = replies(&out);
         assert_eq!(replies[0], Reply::ack(OPT_STRUCTURED_REPLY));
@@ -441,9 +458,8 @@ mod tests {
     }
 
     #[test]
-    fn tls_metadata_contexts_extended_headers_and_unknown_options_are_unsupported() {
-        let known =
-            [OPT_STARTTLS, OPT_LIST_META_CONTEXT, OPT_SET_META_CONTEXT, OPT_EXTENDED_HEADERS];
+    fn tls_extended_headers_and_unknown_options_are_unsupported() {
+        let known = [OPT_STARTTLS, OPT_EXTENDED_HEADERS];
         for number in known.into_iter().chain([0, 4, 12, u32::MAX]) {
             for data in [&b""[..], &[7; 100]] {
                 let replies = replies_to(number, data, &served());

@@ -67,6 +67,8 @@ pub const REP_ACK: u32 = 1;
 pub const REP_SERVER: u32 = 2;
 /// One piece of information on an export ("Option reply types").
 pub const REP_INFO: u32 = 3;
+/// One metadata context ("Option reply types").
+pub const REP_META_CONTEXT: u32 = 4;
 /// The option is not known or not served ("Option reply types").
 pub const REP_ERR_UNSUP: u32 = (1 << 31) + 1;
 /// The option is known, and refused now ("Option reply types").
@@ -117,6 +119,8 @@ pub const CMD_FLAG_FUA: u16 = 1 << 0;
 pub const CMD_FLAG_NO_HOLE: u16 = 1 << 1;
 /// One content chunk only; with `CMD_READ` ("Command flags", bit 2).
 pub const CMD_FLAG_DF: u16 = 1 << 2;
+/// One extent only; with `CMD_BLOCK_STATUS` ("Command flags", bit 3).
+pub const CMD_FLAG_REQ_ONE: u16 = 1 << 3;
 /// Fast or not at all; with `CMD_WRITE_ZEROES` ("Command flags", bit 4).
 pub const CMD_FLAG_FAST_ZERO: u16 = 1 << 4;
 
@@ -126,8 +130,17 @@ pub const REPLY_FLAG_DONE: u16 = 1 << 0;
 pub const REPLY_TYPE_NONE: u16 = 0;
 /// Data with their offset ("Structured reply types").
 pub const REPLY_TYPE_OFFSET_DATA: u16 = 1;
+/// Extents and their status ("Structured reply types").
+pub const REPLY_TYPE_BLOCK_STATUS: u16 = 5;
 /// An error with a text ("Structured reply types").
 pub const REPLY_TYPE_ERROR: u16 = (1 << 15) + 1;
+
+/// The number by which this server calls its one context, base:allocation; any would do.
+pub const CONTEXT_ID: u32 = 1;
+/// The extent is not allocated ("Metadata contexts", base:allocation).
+pub const STATE_HOLE: u32 = 1 << 0;
+/// The extent reads as zeroes ("Metadata contexts", base:allocation).
+pub const STATE_ZERO: u32 = 1 << 1;
 
 /// The longest string that the protocol allows, in bytes ("Conventions").
 pub const STRING_BYTES_MAX: usize = 4096;

@@ -112,7 +112,8 @@ fn check_accepted(op: Operation, export: &Export, seed: u64) {
         }
         Operation::WriteZeroes { offset, bytes, .. }
         | Operation::Trim { offset, bytes, .. }
-        | Operation::Cache { offset, bytes } => (offset, bytes, u32::MAX),
+        | Operation::Cache { offset, bytes }
+        | Operation::BlockStatus { offset, bytes, .. } => (offset, bytes, u32::MAX),
         Operation::Flush | Operation::Disconnect => return,
     };
     let end = offset.checked_add(u64::from(bytes));
@@ -126,7 +127,8 @@ fn random_header(random: &mut Random) -> [u8; REQUEST_HEADER_BYTES] {
     bytes.copy_from_slice(&random.bytes(REQUEST_HEADER_BYTES as u64));
     if random.below(16) != 0 {
         bytes[..4].copy_from_slice(&proto::REQUEST_MAGIC.to_be_bytes());
-        bytes[4..6].copy_from_slice(&(random.pick(&[0, 0, 1, 2, 4, 16, 17]) as u16).to_be_bytes());
+        bytes[4..6]
+            .copy_from_slice(&(random.pick(&[0, 0, 1, 2, 4, 8, 16, 17]) as u16).to_be_bytes());
         bytes[6..8].copy_from_slice(&(random.below(9) as u16).to_be_bytes());
         let offset = random.below(2_100) * 512 + random.pick(&[0, 0, 0, 1]);
         bytes[16..24].copy_from_slice(&offset.to_be_bytes());
@@ -148,7 +150,11 @@ fn random_requests_never_panic_and_what_passes_is_inside_the_export() {
             fast_zero: random.below(2) == 0,
             ..Export::new("r0", random.pick(&[1 << 20, (1 << 20) + 100]))
         };
-        let negotiated = Negotiated { structured_replies: random.below(2) == 0 };
+        let negotiated = random.pick(&[
+            Negotiated::Simple,
+            Negotiated::Structured { block_status: false },
+            Negotiated::Structured { block_status: true },
+        ]);
         let header = RequestHeader::parse(&random_header(&mut random));
         let head = match validate(&header, &export, negotiated) {
             Ok(request) => {

@@ -2,8 +2,8 @@
 
 use crate::handshake_outcome::Negotiated;
 use crate::proto::{
-    Errno, REPLY_FLAG_DONE, REPLY_TYPE_ERROR, REPLY_TYPE_NONE, REPLY_TYPE_OFFSET_DATA,
-    SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC,
+    CONTEXT_ID, Errno, REPLY_FLAG_DONE, REPLY_TYPE_BLOCK_STATUS, REPLY_TYPE_ERROR, REPLY_TYPE_NONE,
+    REPLY_TYPE_OFFSET_DATA, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC,
 };
 use crate::request::{Operation, Refusal, Request};
 
@@ -44,6 +44,8 @@ impl Request {
             | Operation::Trim { .. }
             | Operation::Flush
             | Operation::Cache { .. } => ReplyKind::Status,
+            // Until it is known how many extents there are; see `extents_head`.
+            Operation::BlockStatus { .. } => ReplyKind::Status,
             Operation::Disconnect => return None,
         };
         Some(ReplyTo { cookie: self.cookie, kind })
@@ -90,7 +92,7 @@ pub fn reply_head(
 ) -> ReplyHead {
     let ReplyTo { cookie, kind } = reply_to;
     match outcome {
-        Ok(()) if negotiated.structured_replies => structured_success(cookie, kind),
+        Ok(()) if negotiated.structured_replies() => structured_success(cookie, kind),
         Ok(()) => {
             let mut head = simple(cookie, 0);
             head.payload_bytes = kind.payload_bytes();
@@ -98,6 +100,17 @@ pub fn reply_head(
         }
         Err(errno) => error_head(negotiated, cookie, errno, errno.message()),
     }
+}
+
+/// The head of the reply to a `BLOCK_STATUS` that was carried out; so many bytes of
+/// [`crate::ExtentList::encode`] follow it.
+pub fn extents_head(reply_to: ReplyTo, extents_bytes: u32) -> ReplyHead {
+    let context = CONTEXT_ID.to_be_bytes();
+    let length = extents_bytes + context.len() as u32;
+    let mut head = chunk(REPLY_TYPE_BLOCK_STATUS, reply_to.cookie, length);
+    head.push(&context);
+    head.payload_bytes = extents_bytes;
+    head
 }
 
 /// The head of the reply to a [`crate::Rejected::Reply`].
@@ -134,7 +147,7 @@ fn structured_success(cookie: u64, kind: ReplyKind) -> ReplyHead {
 }
 
 fn error_head(negotiated: Negotiated, cookie: u64, errno: Errno, message: &str) -> ReplyHead {
-    if !negotiated.structured_replies {
+    if !negotiated.structured_replies() {
         return simple(cookie, errno.wire_value());
     }
     // The texts are constants of this crate and short enough; a test holds them to it.
@@ -171,8 +184,8 @@ fn chunk(kind: u16, cookie: u64, chunk_bytes: u32) -> ReplyHead {
 mod tests {
     use super::*;
 
-    const SIMPLE: Negotiated = Negotiated { structured_replies: false };
-    const STRUCTURED: Negotiated = Negotiated { structured_replies: true };
+    const SIMPLE: Negotiated = Negotiated::Simple;
+    const STRUCTURED: Negotiated = Negotiated::Structured { block_status: false };
     const COOKIE: u64 = 0x0102_0304_0506_0708;
     const READ: Operation = Operation::Read { offset: 4096, bytes: 512, dont_fragment: false };
 
@@ -228,6 +241,15 @@ mod tests {
             let head = reply_head(STRUCTURED, reply_to(op), Ok(()));
             assert_eq!((head.as_bytes(), head.payload_bytes()), (&golden[..], 0));
         }
+    }
+
+    #[test]
+    fn extents_follow_their_head_and_context() {
+        let op = Operation::BlockStatus { offset: 0, bytes: 4096, one_extent: false };
+        let head = extents_head(reply_to(op), 16);
+        let golden = [0x66, 0x8e, 0x33, 0xef, 0, 1, 0, 5, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 20];
+        assert_eq!(head.as_bytes(), [&golden[..], &[0, 0, 0, 1]].concat());
+        assert_eq!(head.payload_bytes(), 16);
     }
 
     #[test]

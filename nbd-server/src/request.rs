@@ -4,8 +4,8 @@ use crate::export::{Export, PAYLOAD_BYTES_LIMIT};
 use crate::handshake_outcome::Negotiated;
 use crate::proto::{
     CMD_BLOCK_STATUS, CMD_CACHE, CMD_DISC, CMD_FLAG_DF, CMD_FLAG_FAST_ZERO, CMD_FLAG_FUA,
-    CMD_FLAG_NO_HOLE, CMD_FLUSH, CMD_READ, CMD_TRIM, CMD_WRITE, CMD_WRITE_ZEROES, Errno,
-    REQUEST_MAGIC,
+    CMD_FLAG_NO_HOLE, CMD_FLAG_REQ_ONE, CMD_FLUSH, CMD_READ, CMD_TRIM, CMD_WRITE, CMD_WRITE_ZEROES,
+    Errno, REQUEST_MAGIC,
 };
 use crate::wire::{take_u16, take_u32, take_u64};
 
@@ -110,6 +110,15 @@ pub enum Operation {
         /// Length in bytes.
         bytes: u32,
     },
+    /// Tell data from holes in the range; may be longer than the maximum payload.
+    BlockStatus {
+        /// Start in bytes.
+        offset: u64,
+        /// Length in bytes.
+        bytes: u32,
+        /// The client wants one extent.
+        one_extent: bool,
+    },
     /// End the connection when what is in flight is done; has no reply.
     Disconnect,
 }
@@ -151,7 +160,7 @@ pub enum FatalRequest {
 pub enum Refusal {
     /// The command is not one that this server knows.
     UnknownCommand,
-    /// `BLOCK_STATUS` without a metadata context, of which this server has none.
+    /// `BLOCK_STATUS` without the metadata context.
     NoMetadataContext,
     /// A flag that does not belong to the command or was not advertised.
     Flags,
@@ -227,11 +236,11 @@ fn operation(
     let fua = header.flags & CMD_FLAG_FUA != 0;
     match header.command {
         CMD_READ => {
-            check_flags(header, if negotiated.structured_replies { CMD_FLAG_DF } else { 0 })?;
+            check_flags(header, if negotiated.structured_replies() { CMD_FLAG_DF } else { 0 })?;
             check_range(header, export, Errno::Einval)?;
             // EOVERFLOW tells the client to split, but only where DF is offered ("Error values").
             let too_long =
-                if negotiated.structured_replies { Errno::Eoverflow } else { Errno::Einval };
+                if negotiated.structured_replies() { Errno::Eoverflow } else { Errno::Einval };
             check_payload(header, export, too_long)?;
             let dont_fragment = header.flags & CMD_FLAG_DF != 0;
             Ok(Operation::Read { offset, bytes, dont_fragment })
@@ -272,7 +281,15 @@ fn operation(
         }
         // There is no reply that could refuse it, so its other fields do not matter.
         CMD_DISC => Ok(Operation::Disconnect),
-        CMD_BLOCK_STATUS => Err((Errno::Einval, Refusal::NoMetadataContext)),
+        CMD_BLOCK_STATUS if !negotiated.block_status() => {
+            Err((Errno::Einval, Refusal::NoMetadataContext))
+        }
+        CMD_BLOCK_STATUS => {
+            check_flags(header, CMD_FLAG_REQ_ONE)?;
+            check_range(header, export, Errno::Einval)?;
+            let one_extent = header.flags & CMD_FLAG_REQ_ONE != 0;
+            Ok(Operation::BlockStatus { offset, bytes, one_extent })
+        }
         _ => Err((Errno::Einval, Refusal::UnknownCommand)),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-const SIMPLE: Negotiated = Negotiated { structured_replies: false };
-const STRUCTURED: Negotiated = Negotiated { structured_replies: true };
+const SIMPLE: Negotiated = Negotiated::Simple;
+const STRUCTURED: Negotiated = Negotiated::Structured { block_status: false };
 const SIZE_BYTES: u64 = 1 << 30;
 const PAYLOAD_COMMANDS: [u16; 2] = [CMD_READ, CMD_WRITE];
 const RANGE_COMMANDS: [u16; 5] = [CMD_READ, CMD_WRITE, CMD_WRITE_ZEROES, CMD_TRIM, CMD_CACHE];
@@ -110,9 +110,26 @@ fn an_unknown_command_is_refused() {
 }
 
 #[test]
-fn block_status_is_refused_since_no_context_can_be_negotiated() {
-    let refusal = refused(header(CMD_BLOCK_STATUS, 0, 0, 4096), &export(), STRUCTURED);
-    assert_eq!(refusal, (Errno::Einval, Refusal::NoMetadataContext));
+fn block_status_needs_the_context_and_takes_one_flag() {
+    let allocation = Negotiated::Structured { block_status: true };
+    for negotiated in [SIMPLE, STRUCTURED] {
+        let refusal = refused(header(CMD_BLOCK_STATUS, 0, 0, 4096), &export(), negotiated);
+        assert_eq!(refusal, (Errno::Einval, Refusal::NoMetadataContext));
+    }
+    for (flags, one_extent) in [(0, false), (CMD_FLAG_REQ_ONE, true)] {
+        let bytes = export().size_bytes as u32;
+        let request = validate(&header(CMD_BLOCK_STATUS, flags, 0, bytes), &export(), allocation);
+        let op = Operation::BlockStatus { offset: 0, bytes, one_extent };
+        assert_eq!(request.map(|request| request.op), Ok(op), "longer than a payload");
+    }
+    for (flags, bytes, why) in [
+        (CMD_FLAG_DF, 4096, Refusal::Flags),
+        (0, 0, Refusal::ZeroLength),
+        (0, u32::MAX, Refusal::BeyondEnd),
+    ] {
+        let refusal = refused(header(CMD_BLOCK_STATUS, flags, 0, bytes), &export(), allocation);
+        assert_eq!(refusal, (Errno::Einval, why));
+    }
 }
 
 #[test]

@@ -57,6 +57,18 @@ pub(crate) fn option(option: u32, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The data of `LIST_META_CONTEXT` and `SET_META_CONTEXT`.
+pub(crate) fn context_data(name: &str, queries: &[&str]) -> Vec<u8> {
+    let mut data = (name.len() as u32).to_be_bytes().to_vec();
+    data.extend_from_slice(name.as_bytes());
+    data.extend_from_slice(&(queries.len() as u32).to_be_bytes());
+    for query in queries {
+        data.extend_from_slice(&(query.len() as u32).to_be_bytes());
+        data.extend_from_slice(query.as_bytes());
+    }
+    data
+}
+
 /// The data of INFO and GO.
 pub(crate) fn info_data(name: &str, requests: &[u16]) -> Vec<u8> {
     let mut data = (name.len() as u32).to_be_bytes().to_vec();

@@ -130,7 +130,7 @@ impl Session {
             inbox,
             queue,
             phase,
-            negotiated: Negotiated { structured_replies: false },
+            negotiated: Negotiated::Simple,
             intake: Intake::Header,
             requests: OpenRequests::default(),
             is_starved: false,
@@ -149,7 +149,7 @@ impl Session {
         fd: OwnedFd,
         export: Export,
     ) -> Option<Self> {
-        let negotiated = Negotiated { structured_replies: false };
+        let negotiated = Negotiated::Simple;
         let phase = Phase::Serving(Serving { export, negotiated });
         Self::in_phase(arena, place, use_number, fd, phase)
     }
