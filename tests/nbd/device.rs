@@ -59,6 +59,16 @@ impl Device {
         &self.secondary_socket
     }
 
+    /// Takes the Primary's own disk away; its peer's serves.
+    pub(crate) fn detach_primary(&self) {
+        self.pair.a.must(&["detach", RESOURCE]);
+    }
+
+    /// Gives it back.
+    pub(crate) fn attach_primary(&self) {
+        self.pair.a.must(&["attach", RESOURCE]);
+    }
+
     /// The process id of the Primary's daemon.
     pub(crate) fn primary_pid(&self) -> i32 {
         self.pair.a.pid().as_raw_pid()

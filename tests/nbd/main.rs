@@ -3,6 +3,7 @@
 //!
 //! The table of what is served and refused is docs/nbd.md. A missing program skips its tests.
 
+mod allocation;
 mod device;
 mod fio;
 mod hostile;

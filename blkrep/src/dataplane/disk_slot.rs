@@ -3,13 +3,16 @@
 
 use super::disk::DiskError;
 use super::disk_io::{DataDisk, Work};
+use super::disk_map::{DiskMap, reopen};
 use super::disk_source::{DiskSource, OpenedDisk};
 use super::handle::Handle;
 use super::metadata_writer::MetadataWriter;
+use crate::frontend::MapWish;
 use crate::ring::Ring;
 use replicator::event::{DiskImage, DiskSize, Input};
 use replicator::ids::IoId;
 use std::io;
+use std::os::fd::AsFd as _;
 
 /// The place. Invariant: one disk at a time, a given up one included.
 #[derive(Debug)]
@@ -17,6 +20,7 @@ pub(super) struct DiskSlot {
     source: DiskSource,
     handle: Handle,
     open: Option<(DataDisk, MetadataWriter)>,
+    map: Option<DiskMap>,
     is_opening: bool,
     is_leaving: bool,
 }
@@ -24,13 +28,15 @@ pub(super) struct DiskSlot {
 impl DiskSlot {
     /// An empty place for the disk of `source`; `handle` leads to the thread that has it.
     pub(super) fn new(source: DiskSource, handle: Handle) -> Self {
-        Self { source, handle, open: None, is_opening: false, is_leaving: false }
+        Self { source, handle, open: None, map: None, is_opening: false, is_leaving: false }
     }
 
     /// Puts an open disk in. What its metadata say is for the engine.
     pub(super) fn put(&mut self, ring: &mut Ring, opened: OpenedDisk) -> DiskImage {
         assert!(self.open.is_none(), "invariant: a disk is opened when the last one is closed");
         let OpenedDisk { disks, image } = opened;
+        self.map = reopen(disks.data.fd.as_fd())
+            .and_then(|file| DiskMap::start(file, self.handle.clone()));
         let data = DataDisk::new(disks.data.fd, ring.arena_mut());
         let metadata = MetadataWriter::new(disks.meta.fd, ring.arena_mut());
         self.open = Some((data, metadata));
@@ -72,8 +78,20 @@ impl DiskSlot {
         })
     }
 
+    /// Asks where it has holes; the answer is an order to the I/O thread.
+    ///
+    /// # Errors
+    /// The question comes back: it is not known here, so everything is data.
+    pub(super) fn ask_map(&self, wish: MapWish) -> Result<(), MapWish> {
+        match &self.map {
+            Some(map) if !self.is_leaving => map.ask(wish),
+            Some(_) | None => Err(wish),
+        }
+    }
+
     /// Gives the disk up, also one that is only being opened.
     pub(super) fn leave(&mut self) {
+        self.map = None;
         self.is_leaving = true;
     }
 

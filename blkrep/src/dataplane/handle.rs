@@ -2,6 +2,7 @@
 //! oneshot.
 
 use super::disk::DiskError;
+use super::disk_map::MapAnswer;
 use super::disk_source::OpenedDisk;
 use replicator::event::{Answer, Command};
 use replicator::ids::HandlerId;
@@ -62,6 +63,8 @@ pub(super) enum Order {
     },
     /// The disk that the engine asked for was opened, or not.
     DiskOpened(Box<Result<OpenedDisk, DiskError>>),
+    /// Where the disk has holes, as a client has asked.
+    Mapped(MapAnswer),
 }
 
 /// The control room's end. Clones lead to the same I/O thread.

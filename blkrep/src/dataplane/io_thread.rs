@@ -5,20 +5,23 @@
 //! leave together, in that order, with the one call that also waits for the next turn.
 
 use super::disk_io::Work;
+use super::disk_map::MapAnswer;
 use super::disk_slot::DiskSlot;
 use super::handle::{Order, Orders};
 use super::peer_port::PeerPort;
 use super::report::log_event;
 use super::resume_mark::ResumeMark;
 use super::token::{Source, Token};
-use crate::frontend::FrontEnd;
+use crate::frontend::{FrontEnd, MapWish};
 use crate::handlers::HandlerRun;
 use crate::ring::arena::{Pool, Span};
 use crate::ring::{Completion, Interest, Operation, Ring};
+use nbd_server::ExtentList;
 use replicator::event::{Answer, Command, Input, Output};
 use replicator::ids::{CommandId, LinkId, Moment};
 use replicator::node::Node;
 use replicator::settings::SYNC_PIECE_BYTES_MAX;
+use replicator::state::{DiskState, Role};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
@@ -274,6 +277,7 @@ impl IoThread {
         self.lend_sync_buffers();
         // Sessions that waited for buffers may go on; what they ask for belongs to this turn.
         self.clients.resume(&mut self.ring, &mut self.inputs);
+        self.ask_maps();
         self.feed();
         self.peer.kick(&mut self.ring);
         self.disk.kick(&mut self.ring);
@@ -281,6 +285,29 @@ impl IoThread {
         if let Some(closed) = self.disk.close_if_idle(&mut self.ring) {
             self.inputs.push_back(closed);
         }
+    }
+
+    /// Questions of clients about holes go to the own disk when what it says counts.
+    fn ask_maps(&mut self) {
+        while let Some(wish) = self.clients.next_map() {
+            let asked = if self.own_disk_counts() { self.disk.ask_map(wish) } else { Err(wish) };
+            if let Err(wish) = asked {
+                self.clients.mapped(&mut self.ring, &wish, wish.unknown(), &mut self.inputs);
+            }
+        }
+    }
+
+    /// What the disk said counts only if it still has the data that clients see.
+    fn map_answered(&mut self, wish: &MapWish, extents: ExtentList) {
+        let extents = if self.own_disk_counts() { extents } else { wish.unknown() };
+        self.clients.mapped(&mut self.ring, wish, extents, &mut self.inputs);
+    }
+
+    fn own_disk_counts(&self) -> bool {
+        let status = self.node.status(self.now);
+        // While it is frozen another node may have newer data (G5).
+        let is_frozen = status.suspended.any();
+        status.role == Role::Primary && status.disk == DiskState::UpToDate && !is_frozen
     }
 
     fn lend_sync_buffers(&mut self) {
@@ -317,6 +344,7 @@ impl IoThread {
                     // Whoever does not wait any more sees the end of the socket.
                     drop(answer.send(taken));
                 }
+                Order::Mapped(MapAnswer { wish, extents }) => self.map_answered(&wish, extents),
                 Order::ShutClients => self.clients.shut(&mut self.ring, &mut self.inputs),
                 Order::HandlerDone { id, exit } => {
                     self.inputs.push_back(Input::HandlerDone { id, exit });

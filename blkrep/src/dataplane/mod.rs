@@ -7,7 +7,7 @@
 //! | clients | the room `frontend` |
 //! | the peer | `peer_port`, `peer_link` |
 //! | opening disks | `disk`, `disk_lock`, `disk_image`, `disk_source` |
-//! | using and leaving them | `disk_slot`, `disk_io`, `metadata_writer` |
+//! | using and leaving them | `disk_slot`, `disk_io`, `disk_map`, `metadata_writer` |
 //! | sockets in general | `listener`, `inbox`, `send_queue` |
 //! | commands from the control room | `handle` |
 //! | the log | `report` |
@@ -17,6 +17,7 @@ pub mod disk;
 mod disk_image;
 mod disk_io;
 pub mod disk_lock;
+pub(crate) mod disk_map;
 mod disk_slot;
 mod disk_source;
 pub mod handle;

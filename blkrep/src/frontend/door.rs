@@ -2,12 +2,13 @@
 //! in.
 
 use super::kernel::news::Teller;
+use super::map::MapWish;
 use super::request::PieceName;
 use super::session::{Session, SessionEnd, Surroundings};
 use crate::dataplane::listener::{self, ListenError};
 use crate::dataplane::token::{Source, Token};
 use crate::ring::{Interest, Operation, Ring};
-use nbd_server::{Availability, Export};
+use nbd_server::{Availability, Export, ExtentList};
 use replicator::event::{ClientError, Input};
 use replicator::ids::{Moment, RequestId};
 use replicator::settings::Settings;
@@ -46,6 +47,7 @@ pub(crate) struct FrontEnd {
     first_served: usize,
     is_shut: bool,
     news: Teller,
+    maps: VecDeque<MapWish>,
 }
 
 impl FrontEnd {
@@ -85,6 +87,7 @@ impl FrontEnd {
             first_served: 0,
             is_shut: false,
             news,
+            maps: VecDeque::new(),
         })
     }
 
@@ -232,6 +235,26 @@ impl FrontEnd {
         });
     }
 
+    /// The next question for the disk.
+    pub(crate) fn next_map(&mut self) -> Option<MapWish> {
+        self.maps.pop_front()
+    }
+
+    /// Takes the answer to a question; one of a session that is gone is forgotten.
+    pub(crate) fn mapped(
+        &mut self,
+        ring: &mut Ring,
+        wish: &MapWish,
+        extents: ExtentList,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let PieceName { use_number, place, slot, .. } = wish.name();
+        let token = Token { source: Source::ClientReceive, place, use_number };
+        self.with_session(ring, token, inputs, |session, around| {
+            session.mapped(around, slot, extents)
+        });
+    }
+
     /// Goes on with sessions that waited for buffers; every turn another one comes first.
     pub(crate) fn resume(&mut self, ring: &mut Ring, inputs: &mut VecDeque<Input>) {
         self.first_served = (self.first_served + 1) % PLACES;
@@ -304,14 +327,14 @@ impl FrontEnd {
         inputs: &mut VecDeque<Input>,
         work: impl FnOnce(&mut Session, &mut Surroundings<'_>) -> Result<(), SessionEnd>,
     ) {
-        let Self { sessions, availability, budget_bytes, .. } = self;
+        let Self { sessions, availability, budget_bytes, maps, .. } = self;
         let Some(session) = &mut sessions[usize::from(token.place)] else { return };
         if session.use_number != token.use_number {
             return;
         }
         let budget_bytes = *budget_bytes;
         let arena = ring.arena_mut();
-        let mut around = Surroundings { arena, availability, inputs, budget_bytes };
+        let mut around = Surroundings { arena, availability, inputs, maps, budget_bytes };
         if let Err(end) = work(session, &mut around) {
             self.end(ring, token.place, &end, inputs);
         }

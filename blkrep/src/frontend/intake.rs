@@ -1,6 +1,7 @@
 //! Requests of an NBD client on their way into the engine: header, budget, buffers, payload,
 //! pieces.
 
+use super::map::MAP_BYTES;
 use super::request::{OPEN_REQUESTS_MAX, PieceName, RangeRest, RangeWork};
 use super::session::{Phase, Session, SessionEnd, Surroundings, WAITING_REPLIES_MAX};
 use crate::ring::arena::{Arena, Pool, Span};
@@ -175,9 +176,26 @@ impl Session {
                 let slot = self.requests.open(reply_to, 0, None);
                 self.answer_if_done(around.arena, slot);
             }
+            Operation::BlockStatus { offset, bytes, one_extent } => {
+                let range = ByteRange::new(offset, u64::from(bytes));
+                let block_bytes = self.block_bytes();
+                if !self.start_map(around, reply_to, range, block_bytes, one_extent) {
+                    self.intake = Intake::Postponed(request);
+                    self.is_starved = true;
+                    return false;
+                }
+            }
             Operation::Disconnect => {}
         }
         true
+    }
+
+    /// Smallest block that the client was told of.
+    fn block_bytes(&self) -> u32 {
+        match &self.phase {
+            Phase::Serving(serving) => serving.export.block_bytes_min,
+            Phase::Greeting(_) | Phase::Leaving => 1,
+        }
     }
 
     /// Starts the pieces of a read, all of them or none.
@@ -278,6 +296,9 @@ fn write_buffer(arena: &mut Arena, left_bytes: u32) -> Option<Span> {
 /// than is left to the others.
 fn fair_bytes(arena: &Arena, op: &Operation) -> u64 {
     match op {
+        Operation::BlockStatus { .. } => {
+            arena.free_count(Pool::Client, MAP_BYTES) as u64 * u64::from(MAP_BYTES)
+        }
         Operation::Read { bytes, .. } => {
             let class_bytes = BUFFER_CLASS_BYTES[buffer_class((*bytes).min(PIECE_BYTES_MAX))];
             arena.free_count(Pool::Client, class_bytes) as u64 * u64::from(class_bytes)
@@ -296,6 +317,7 @@ fn payload_bytes(op: &Operation) -> u32 {
     match op {
         Operation::Write { bytes, .. } => *bytes,
         Operation::Read { .. }
+        | Operation::BlockStatus { .. }
         | Operation::WriteZeroes { .. }
         | Operation::Trim { .. }
         | Operation::Flush
@@ -308,6 +330,7 @@ fn payload_bytes(op: &Operation) -> u32 {
 fn buffer_bytes(op: &Operation) -> u64 {
     match op {
         Operation::Write { bytes, .. } | Operation::Read { bytes, .. } => u64::from(*bytes),
+        Operation::BlockStatus { .. } => u64::from(MAP_BYTES),
         Operation::WriteZeroes { .. }
         | Operation::Trim { .. }
         | Operation::Flush

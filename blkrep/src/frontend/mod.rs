@@ -2,20 +2,22 @@
 //!
 //! [`FrontEnd`] is the door: the I/O thread opens and closes the export, hands in what its ring
 //! completed (accept, received, sent) and what the engine answered (reply), and lets it go on
-//! (resume, kick, expire). Out of the door come only the engine's inputs: requests, and how many
-//! clients there are. The engine knows no front end, and another one (ublk) that keeps to these
+//! (resume, kick, expire). Out of the door come the engine's inputs, requests and how many clients
+//! there are, and questions for the disk alone: where it has holes. The engine knows no front end, and another one (ublk) that keeps to these
 //! calls can stand beside this one without touching it.
 //!
 //! | to read about | open |
 //! |---|---|
 //! | the door, the listening sockets, who is let in | `door` |
-//! | one NBD connection | `session`, `intake`, `request` |
+//! | one NBD connection | `session`, `intake`, `request`, `map` |
 //! | the kernel's /dev/nbdN | `kernel` |
 
 mod door;
 mod intake;
 pub(crate) mod kernel;
+mod map;
 mod request;
 mod session;
 
 pub(crate) use door::{FrontEnd, PLACES};
+pub(crate) use map::MapWish;

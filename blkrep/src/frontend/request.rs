@@ -106,6 +106,8 @@ pub(super) struct OpenRequest {
     pub(super) error: Option<Errno>,
     /// The payload of a write is still coming.
     pub(super) is_coming: bool,
+    /// It asks where the disk has holes: `read` becomes the extents.
+    pub(super) is_map: bool,
     rest: Option<RangeRest>,
     pieces_open: u32,
     pieces_started: u32,
@@ -171,6 +173,7 @@ impl OpenRequests {
             request.rest = rest;
             request.error = None;
             request.is_coming = false;
+            request.is_map = false;
             request.pieces_started = 0;
             return slot;
         }
@@ -181,6 +184,7 @@ impl OpenRequests {
             read: Vec::new(),
             error: None,
             is_coming: false,
+            is_map: false,
             rest,
             pieces_open: 0,
             pieces_started: 0,

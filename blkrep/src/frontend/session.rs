@@ -1,6 +1,7 @@
 //! One NBD client: handshake, requests in, replies out.
 
 use super::intake::{Intake, WriteIntake};
+use super::map::MapWish;
 use super::request::OpenRequests;
 use crate::dataplane::inbox::{DIRECT_BYTES_MIN, Inbox};
 use crate::dataplane::send_queue::SendQueue;
@@ -8,7 +9,8 @@ use crate::dataplane::token::{Source, Token};
 use crate::ring::arena::{Arena, Span};
 use crate::ring::{Operation, Ring};
 use nbd_server::{
-    Availability, Errno as NbdErrno, Export, Handshake, Negotiated, Progress, reply_head,
+    Availability, Errno as NbdErrno, Export, Handshake, Negotiated, Progress, extents_head,
+    reply_head,
 };
 use replicator::event::{ClientError, Input, Lane};
 use replicator::ids::Moment;
@@ -31,6 +33,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) availability: &'a Availability,
     /// Where requests for the engine go.
     pub(super) inputs: &'a mut VecDeque<Input>,
+    /// Where questions for the disk go.
+    pub(super) maps: &'a mut VecDeque<MapWish>,
     /// Payload bytes that one client may have open.
     pub(super) budget_bytes: u64,
 }
@@ -284,7 +288,12 @@ impl Session {
             return;
         }
         let outcome = request.error.map_or(Ok(()), Err::<(), NbdErrno>);
-        let head = reply_head(self.negotiated, request.reply_to, outcome);
+        let head = match (outcome, request.read.first()) {
+            (Ok(()), Some(extents)) if request.is_map => {
+                extents_head(request.reply_to, extents.bytes)
+            }
+            (outcome, _) => reply_head(self.negotiated, request.reply_to, outcome),
+        };
         if head.payload_bytes() == 0 {
             for span in request.read.drain(..) {
                 arena.release(span.buffer);

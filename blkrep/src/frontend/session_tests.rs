@@ -25,6 +25,7 @@ struct Bench {
     client: UnixStream,
     availability: Availability,
     inputs: VecDeque<Input>,
+    maps: VecDeque<MapWish>,
 }
 
 impl Bench {
@@ -51,7 +52,7 @@ impl Bench {
         client.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
         let session = session(ring.arena_mut(), near.into()).expect("buffers");
         let availability = Availability::Served(Export::new("r0", SIZE_BYTES));
-        Self { ring, session, client, availability, inputs: VecDeque::new() }
+        Self { ring, session, client, availability, inputs: VecDeque::new(), maps: VecDeque::new() }
     }
 
     /// A session whose client has chosen the export by EXPORT_NAME.
@@ -76,6 +77,7 @@ impl Bench {
             arena: self.ring.arena_mut(),
             availability: &self.availability,
             inputs: &mut self.inputs,
+            maps: &mut self.maps,
             budget_bytes: BUDGET_BYTES,
         };
         work(&mut self.session, &mut around)

@@ -263,7 +263,7 @@ impl KernelDevice {
 /// What the kernel is told of the export. One connection only, so that a request has one place
 /// where it can be (D16).
 fn flags(export: &Export) -> u16 {
-    let simple = Negotiated { structured_replies: false };
+    let simple = Negotiated::Simple;
     export.transmission_flags(simple) & !proto::FLAG_CAN_MULTI_CONN
 }
 
