@@ -69,6 +69,23 @@ impl Device {
         self.pair.a.must(&["attach", RESOURCE]);
     }
 
+    /// The Secondary's disk is given up and not filled, and it becomes Primary on the other's data.
+    pub(crate) fn promote_without_good_disk(&mut self) {
+        self.pair.wait_in_sync();
+        self.pair.b.must(&["pause-sync", RESOURCE]);
+        self.pair.b.must(&["invalidate", RESOURCE]);
+        self.pair.b.wait_state("no good disk", SETTLE_MAX, |state| state.disk == "Inconsistent");
+        self.pair.a.must(&["secondary", RESOURCE]);
+        self.pair.b.must(&["primary", RESOURCE]);
+    }
+
+    /// All of it is taken back.
+    pub(crate) fn promote_as_before(&self) {
+        self.pair.b.must(&["secondary", RESOURCE]);
+        self.pair.a.must(&["primary", RESOURCE]);
+        self.pair.b.must(&["resume-sync", RESOURCE]);
+    }
+
     /// The process id of the Primary's daemon.
     pub(crate) fn primary_pid(&self) -> i32 {
         self.pair.a.pid().as_raw_pid()
