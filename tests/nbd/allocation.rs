@@ -84,7 +84,9 @@ fn the_map_follows_writes_trims_and_zeroes() {
 
 #[test]
 fn a_disk_that_does_not_count_tells_nothing() {
-    let Some(mut device) = sparse_device(&["nbdinfo"]) else { return };
+    let Some(mut device) = sparse_device(&["nbdinfo", "qemu-io"]) else { return };
+    // Both disks have a hole that they could tell of.
+    run_good("qemu-io", ["-f", "raw", "-c", "discard 16M 16M", device.uri()]);
     let nothing = [(0, device.size_bytes(), false)];
     device.detach_primary();
     assert_eq!(map_of(device.uri()), nothing, "the peer's disk serves");

@@ -3,8 +3,9 @@
 //! [`FrontEnd`] is the door: the I/O thread opens and closes the export, hands in what its ring
 //! completed (accept, received, sent) and what the engine answered (reply), and lets it go on
 //! (resume, kick, expire). Out of the door come the engine's inputs, requests and how many clients
-//! there are, and questions for the disk alone: where it has holes. The engine knows no front end, and another one (ublk) that keeps to these
-//! calls can stand beside this one without touching it.
+//! there are, and questions for the disk alone: where it has holes (`next_map`, `mapped`). The
+//! engine knows no front end, and another one (ublk) that keeps to these calls can stand beside
+//! this one without touching it.
 //!
 //! | to read about | open |
 //! |---|---|
