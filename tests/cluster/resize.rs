@@ -270,3 +270,19 @@ fn a_daemon_that_is_killed_in_a_resize_leaves_one_size_and_equal_data() {
     println!("{broken_off} resizes were broken off, {grown} had come through");
     assert!(broken_off > 0, "no kill came in time: this test has tested nothing");
 }
+
+#[test]
+fn disks_of_different_sizes_agree_on_the_smaller_and_the_status_says_it() {
+    let options = PairOptions::new(env!("CARGO_BIN_EXE_blkrep"));
+    let options = PairOptions { disk_bytes: [96 << 20, 64 << 20], ..options };
+    let Some(mut pair) = Pair::new(&options) else { return };
+    pair.bring_into_sync();
+    let wanted = device_bytes(64 << 20);
+    expect_size(&pair, wanted);
+    use_last_block(&pair.a, wanted);
+    for node in [&pair.a, &pair.b] {
+        let shown = node.must(&["status", "r0"]).stdout;
+        assert!(shown.contains("disk:UpToDate size:63.9MiB\n"), "{shown}");
+    }
+    pair.expect_equal();
+}

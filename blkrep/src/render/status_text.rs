@@ -57,7 +57,13 @@ pub fn status_text(status: &Status, canvas: Canvas) -> String {
         false => String::new(),
     };
     line(format!("{} role:{role}{frozen}", status.resource));
-    line(format!("  disk:{}", paint(status.disk.name(), disk_tone(status.disk))));
+    let disk = paint(status.disk.name(), disk_tone(status.disk));
+    // Not known before the two have met.
+    let device = match status.size_bytes {
+        0 => String::new(),
+        bytes => format!(" size:{}", size(bytes).replace(' ', "")),
+    };
+    line(format!("  disk:{disk}{device}"));
     line(format!("  {}{}", status.peer_name, peer_words(status, paint)));
     let details = replica_words(status, paint);
     if !details.is_empty() {
@@ -181,7 +187,7 @@ mod tests {
     fn a_pair_in_sync_says_so_in_four_lines() {
         assert_eq!(
             plain(&quiet()),
-            "r0 role:Primary\n  disk:UpToDate\n  bob role:Secondary\n    peer-disk:UpToDate\n\n"
+            "r0 role:Primary\n  disk:UpToDate size:1.0GiB\n  bob role:Secondary\n    peer-disk:UpToDate\n\n"
         );
     }
 
@@ -198,7 +204,7 @@ mod tests {
         status.sync.as_mut().unwrap().left_blocks = 229_796;
         assert_eq!(
             plain(&status),
-            "r0 role:Primary\n  disk:UpToDate\n  bob role:Secondary\n    \
+            "r0 role:Primary\n  disk:UpToDate size:1.0GiB\n  bob role:Secondary\n    \
              replication:SyncSource peer-disk:Inconsistent done:12.33\n\n"
         );
     }
@@ -211,7 +217,7 @@ mod tests {
         status.replication = ReplicationState::SyncTarget;
         assert_eq!(
             plain(&status),
-            "r0 role:Secondary\n  disk:Inconsistent\n  bob role:Primary\n    \
+            "r0 role:Secondary\n  disk:Inconsistent size:1.0GiB\n  bob role:Primary\n    \
              replication:SyncTarget peer-disk:UpToDate done:50.00\n\n"
         );
     }
@@ -227,7 +233,7 @@ mod tests {
     fn a_lone_node_shows_its_connection_and_nothing_about_the_peers_disk() {
         assert_eq!(
             plain(&alone(ConnectionState::Connecting)),
-            "r0 role:Primary\n  disk:UpToDate\n  bob connection:Connecting\n\n"
+            "r0 role:Primary\n  disk:UpToDate size:1.0GiB\n  bob connection:Connecting\n\n"
         );
         for state in [ConnectionState::Disconnecting, ConnectionState::Unconnected] {
             assert!(plain(&alone(state)).contains(&format!("  bob connection:{state}\n\n")));
@@ -250,7 +256,7 @@ mod tests {
         status.refusal = Some("split brain; type this".to_owned());
         assert_eq!(
             plain(&status),
-            "r0 role:Primary\n  disk:UpToDate\n  bob connection:StandAlone\n    \
+            "r0 role:Primary\n  disk:UpToDate size:1.0GiB\n  bob connection:StandAlone\n    \
              refused: split brain; type this\n\n"
         );
     }
@@ -260,8 +266,14 @@ mod tests {
         let mut status = quiet();
         for code in 0..8 {
             status.disk = DiskState::from_code(code).unwrap();
-            assert!(plain(&status).contains(&format!("\n  disk:{}\n", status.disk)));
+            assert!(plain(&status).contains(&format!("\n  disk:{} size:1.0GiB\n", status.disk)));
         }
+    }
+
+    #[test]
+    fn a_size_that_is_not_known_is_not_shown() {
+        let status = Status { size_bytes: 0, ..quiet() };
+        assert!(plain(&status).contains("\n  disk:UpToDate\n"));
     }
 
     #[test]
@@ -270,7 +282,7 @@ mod tests {
         assert!(text.contains("done:50.00\n    [==========>.........]  50.0%"), "{text}");
         assert!(!text.contains('\x1b'));
         let text = status_text(&sample_status(), Canvas::Terminal { colours: true });
-        assert!(text.contains("disk:\x1b[32mUpToDate\x1b[0m\n"), "{text}");
+        assert!(text.contains("disk:\x1b[32mUpToDate\x1b[0m size:1.0GiB\n"), "{text}");
         assert!(!plain(&sample_status()).contains('['));
     }
 }
