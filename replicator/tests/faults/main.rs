@@ -281,7 +281,7 @@ fn a_forced_promotion_is_refused_when_it_becomes_the_target_of_a_resync() {
     pair.hosts[BETA].flushes = Fate::Completes;
     pair.hosts[BETA].writes = Fate::Completes;
     pair.pass_ms(LONG_MS);
-    assert_eq!(pair.refusal(BETA, forced), Some(RefusalClass::State));
+    assert_eq!(pair.refusal(BETA, forced), Some(RefusalClass::NoGoodData));
     assert_eq!(pair.status(ALPHA).role, Role::Primary);
     pair.assert_in_sync();
 }

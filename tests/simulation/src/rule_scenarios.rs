@@ -221,7 +221,8 @@ fn a_write_of_the_last_moment(stage: Stage) -> Ending {
         let mut world = stage.calm_pair(seed);
         loses_the_cable(&mut world)?;
         world.write(0, SECTORS);
-        world.slow_metadata(1, 30_000);
+        // Not so long that the keeper has its disk flushed meanwhile.
+        world.slow_metadata(1, 3_000);
         let granted = world.coverage().of("end of a resync granted");
         world.lose_next(Kind::SyncConfirm);
         world.reconnect();

@@ -64,6 +64,13 @@ fn until_connected(world: &mut World, wanted: bool) {
     assert!(reached, "node 0 never got connected {wanted}");
 }
 
+/// The cable is cut, and the mark of that is on the disk: a power cut in the very moment would leave
+/// none.
+fn loses_its_peer(world: &mut World) {
+    assert!(world.cut_and_wait());
+    world.run_for(100_000);
+}
+
 fn is_connected(world: &World) -> bool {
     world.status(0).is_some_and(|status| status.connection == ConnectionState::Connected)
 }
@@ -93,7 +100,7 @@ fn a_primary_that_lost_its_peer_is_degraded_if_it_did_not_stop_in_order() {
     for end in ENDS {
         for writes in [false, true] {
             let mut world = World::pair_of(3, Profile::calm());
-            assert!(world.cut_and_wait());
+            loses_its_peer(&mut world);
             if writes {
                 world.write(0, 16..24);
             }
@@ -141,7 +148,7 @@ fn degraded_outlasts_more_crashes_and_ends_with_a_clean_stop() {
         for second in SUDDEN_ENDS {
             let case = format!("{first:?}, then {second:?}");
             let mut world = World::pair_of(5, Profile::calm());
-            assert!(world.cut_and_wait());
+            loses_its_peer(&mut world);
             assert_eq!(starts_alone_after(&mut world, first), StartupWait::Degraded, "{case}");
             assert_eq!(starts_alone_after(&mut world, second), StartupWait::Degraded, "{case}");
             let stopped = starts_alone_after(&mut world, End::CleanStop);
@@ -170,7 +177,7 @@ fn degraded_outlasts_a_power_cut_at_any_moment_of_the_start() {
 fn a_connection_ends_it_also_for_later_starts() {
     for end in SUDDEN_ENDS {
         let mut world = World::pair_of(7, Profile::calm());
-        assert!(world.cut_and_wait());
+        loses_its_peer(&mut world);
         assert_eq!(starts_alone_after(&mut world, end), StartupWait::Degraded, "{end:?}");
         world.mend_cable();
         until_connected(&mut world, true);
