@@ -64,8 +64,8 @@ fn until_connected(world: &mut World, wanted: bool) {
     assert!(reached, "node 0 never got connected {wanted}");
 }
 
-/// The cable is cut, and the mark of that is on the disk: a power cut in the very moment would leave
-/// none.
+/// The cable is cut, and the mark of that is on the disk: a power cut in the very moment would
+/// leave none.
 fn loses_its_peer(world: &mut World) {
     assert!(world.cut_and_wait());
     world.run_for(100_000);
