@@ -80,14 +80,7 @@ impl KernelDevice {
     ) -> Result<(), AttachError> {
         let cookie = self.cookie(promotion)?;
         let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
-        let connect = Connect {
-            index: self.device.index,
-            size_bytes: export.size_bytes,
-            block_bytes: export.block_bytes_min.max(BLOCK_BYTES_MIN),
-            flags: flags(export),
-            dead_connection: self.dead_connection,
-            cookie: cookie.as_str(),
-        };
+        let connect = self.wanted(export, &cookie);
         let (server, found) = self.connect(&mut nbd, &connect, &cookie)?;
         let adopted = adopt(server).map_err(|reason| self.not_taken(reason));
         let result = adopted.and_then(|()| self.make_usable(export.size_bytes, found));
@@ -106,15 +99,20 @@ impl KernelDevice {
     pub(crate) fn resize(&self, export: &Export, promotion: &str) -> Result<(), AttachError> {
         let cookie = self.cookie(promotion)?;
         let mut nbd = Nbd::open().map_err(|source| self.netlink(source))?;
-        let connect = Connect {
+        let connect = self.wanted(export, &cookie);
+        nbd.resize(&connect).map_err(|source| self.netlink(source))
+    }
+
+    /// What the kernel is told of the device.
+    fn wanted<'a>(&self, export: &Export, cookie: &'a Cookie) -> Connect<'a> {
+        Connect {
             index: self.device.index,
             size_bytes: export.size_bytes,
             block_bytes: export.block_bytes_min.max(BLOCK_BYTES_MIN),
             flags: flags(export),
             dead_connection: self.dead_connection,
             cookie: cookie.as_str(),
-        };
-        nbd.resize(&connect).map_err(|source| self.netlink(source))
+        }
     }
 
     fn connect(
