@@ -217,3 +217,24 @@ fn documents_do_not_say_where_or_by_whom_they_were_written() {
         .collect();
     assert_none(&faults);
 }
+
+/// The failures in the operators' manual are those that the cluster is really put through.
+#[test]
+fn every_scenario_of_the_operators_manual_exists() {
+    let text = std::fs::read_to_string(top().join("docs/operations.md")).expect("it is there");
+    let mut named_scenarios = 0;
+    let mut faults = Vec::new();
+    let rows = text.lines().enumerate().filter(|(_, line)| line.starts_with("| "));
+    let in_table = rows.skip_while(|(_, line)| !line.contains("| scenario |"));
+    for (number, line) in in_table.take_while(|(_, line)| !line.starts_with("| what is seen")) {
+        let last = line.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or("");
+        for scenario in last.split('`').skip(1).step_by(2) {
+            named_scenarios += 1;
+            if !top().join("tests/pacemaker/scenarios").join(scenario).exists() {
+                faults.push(format!("docs/operations.md:{}: {scenario}", number + 1));
+            }
+        }
+    }
+    assert!(named_scenarios > 10, "only {named_scenarios} scenarios are named");
+    assert_none(&faults);
+}
