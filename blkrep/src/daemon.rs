@@ -6,9 +6,7 @@ use crate::control::server;
 use crate::dataplane::handle::Handle;
 use crate::dataplane::start::{DataPlane, start};
 use crate::disk_ends::DiskEnds;
-use crate::frontend::kernel::attach::KernelDevice;
-use crate::frontend::kernel::keeper::{Keeper, Stays};
-use crate::frontend::kernel::news::News;
+use crate::frontend::keeper::{Keeper, Stays};
 use crate::handlers::{self, Runner};
 use anyhow::Context as _;
 use replicator::event::{Answer, Command};
@@ -21,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// After the first signal the daemon ends in order; after so long it ends at once.
 const ORDERLY_END_MS_MAX: u64 = 10_000;
@@ -46,6 +44,15 @@ pub struct KernelDevicePlan {
     pub dead_connection: Duration,
 }
 
+/// How a Primary gets a block device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockDevicePlan {
+    /// The kernel's NBD client.
+    Kernel(KernelDevicePlan),
+    /// The administrator's program, a shell command.
+    Helper(String),
+}
+
 /// Everything that a daemon is started with.
 #[derive(Debug, Clone)]
 pub struct DaemonPlan {
@@ -63,8 +70,8 @@ pub struct DaemonPlan {
     pub nbd_socket: PathBuf,
     /// An address that serves NBD as well.
     pub nbd_listen: Option<SocketAddr>,
-    /// The device of the kernel's NBD client that is attached on a Primary.
-    pub kernel_device: Option<KernelDevicePlan>,
+    /// The block device that is attached on a Primary.
+    pub block_device: Option<BlockDevicePlan>,
     /// Where the data disk was known to end.
     pub disk_ends: DiskEnds,
     /// The unix socket for commands.
@@ -82,7 +89,7 @@ pub struct DaemonPlan {
 /// # Errors
 /// When it cannot start, or when the data path ended by itself.
 pub fn run(plan: &DaemonPlan) -> anyhow::Result<()> {
-    prepare_process(plan.kernel_device.is_some());
+    prepare_process(plan.block_device.is_some());
     let plane = start(plan)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -100,7 +107,7 @@ pub fn run(plan: &DaemonPlan) -> anyhow::Result<()> {
 
 async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
     let DataPlane { handle, mut ended, thread, wishes, news } = plane;
-    let keeper = plan.kernel_device.map(|device| keeper(plan, device, handle.clone(), news));
+    let keeper = Keeper::of(plan, handle.clone(), news).map(Arc::new);
     let listener = server::bind(&plan.control_socket)
         .with_context(|| format!("cannot listen on {}", plan.control_socket.display()))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -110,7 +117,14 @@ async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
         let (handle, keeper) = for_server.clone();
         async move {
             match keeper {
-                Some(keeper) => keeper.command(command).await,
+                // To its end, also when whoever asked waits no longer: a device half let go would
+                // be nobody's.
+                Some(keeper) => {
+                    match tokio::spawn(async move { keeper.command(command).await }).await {
+                        Ok(result) => result,
+                        Err(error) => panic!("invariant: a command is never cancelled: {error}"),
+                    }
+                }
                 None => Ok(handle.command(command).await?.into()),
             }
         }
@@ -142,16 +156,6 @@ async fn attend(plan: &DaemonPlan, plane: DataPlane) -> anyhow::Result<()> {
     outcome.context("the data path failed")
 }
 
-fn keeper(
-    plan: &DaemonPlan,
-    device: KernelDevicePlan,
-    handle: Handle,
-    news: watch::Receiver<News>,
-) -> Arc<Keeper> {
-    let device = KernelDevice::of(&plan.settings.resource, plan.settings.my_name(), device);
-    Arc::new(Keeper::new(device, handle, news, plan.settings.resource.clone()))
-}
-
 /// The device first, then clients, then the role, then everything; a second signal or too long a
 /// wait ends it at once.
 async fn end_in_order(
@@ -166,7 +170,7 @@ async fn end_in_order(
         if let Some(keeper) = keeper
             && let Err(stays) = keeper.release().await
         {
-            stay_primary(keeper, &stays);
+            stay_primary(&keeper.fate().await, &stays);
         }
         if handle.shut_clients().is_ok() {
             ask(handle, Command::Secondary).await;
@@ -183,16 +187,10 @@ async fn end_in_order(
     }
 }
 
-/// Ends the process under a device that is in use: it waits for the next daemon, which is Primary
-/// again (G4). An upgrade is that.
-fn stay_primary(keeper: &Keeper, stays: &Stays) -> ! {
-    let device = keeper.device();
-    tracing::warn!(
-        "{stays}; this daemon ends as a Primary, and {} waits up to {} s for the next one: start it, \
-         or end what uses the device and run 'blkrep down'",
-        device.name(),
-        device.dead_connection().as_secs()
-    );
+/// Ends the process under a device that is in use: the next daemon is Primary again (G4). An
+/// upgrade is that.
+fn stay_primary(fate: &str, stays: &Stays) -> ! {
+    tracing::warn!("{stays}; this daemon ends as a Primary, and {fate}");
     std::process::exit(0)
 }
 
@@ -220,7 +218,7 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) {
 }
 
 /// What a part of the kernel's write-back path needs (rule D14). None of it is fatal: tests run
-/// without privileges. `is_needed` when the kernel's device will be attached.
+/// without privileges. `is_needed` when a block device will be attached.
 fn prepare_process(is_needed: bool) {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
@@ -241,7 +239,7 @@ fn prepare_process(is_needed: bool) {
 fn not_granted(is_needed: bool, what: &str, error: &dyn std::fmt::Display) {
     if is_needed {
         tracing::warn!(
-            "{what}: not granted ({error}): the machine may hang when it writes to the kernel's device \
+            "{what}: not granted ({error}): the machine may hang when it writes to the block device \
              and has no memory left; run the daemon as root"
         );
     } else {

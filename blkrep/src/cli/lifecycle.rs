@@ -7,7 +7,8 @@ use crate::config::{control_socket, log_file};
 use crate::control::client::{ControlError, DaemonProcess, ask};
 use crate::control::protocol::{RefusalKind, Request, Response};
 use crate::dataplane::resume_mark::{MarkError, ResumeMark};
-use crate::frontend::kernel::attach::KernelDevice;
+use crate::frontend::keeper::Stays;
+use crate::frontend::{Dead, release_unused};
 use crate::{create_md, daemon};
 use replicator::state::{ConnectionState, DiskState};
 use replicator::status::Status;
@@ -179,7 +180,7 @@ pub(super) fn down(context: &Context, name: &str) -> Result<(), Failure> {
 }
 
 /// A daemon that died as a Primary would go on as one when it is started again (G4); after `down`
-/// the other node may be promoted, so it must not. What waits for it in the kernel's device must
+/// the other node may be promoted, so it must not. What waits for it in its block device must
 /// not be written later either (D16): all under one lock.
 fn forget_role(context: &Context, name: &str) -> Result<(), Failure> {
     if !context.run_dir.exists() {
@@ -187,30 +188,20 @@ fn forget_role(context: &Context, name: &str) -> Result<(), Failure> {
     }
     let mark = ResumeMark::take(&control_socket(&context.run_dir, name))?;
     let resource = context.load(name)?;
-    let node = resource.node(resource.node_index(&context.node)?);
-    if let Some(index) = node.device {
-        let dead_connection = resource.device_timeout;
-        let plan = daemon::KernelDevicePlan { index, dead_connection };
-        release_device(&KernelDevice::of(name, &node.name, plan))?;
-    }
+    resource.node_index(&context.node)?;
+    let (run_dir, node) = (context.run_dir.as_path(), context.node.as_str());
+    let dead = Dead { run_dir, resource: name, node, config: Some(&resource) };
+    release_unused(&mark, &dead).map_err(|stays| {
+        let text = stays.to_string();
+        let kind = match stays {
+            Stays::InUse(_) => RefusalKind::State,
+            Stays::Failed(_) => RefusalKind::KernelDevice,
+        };
+        Failure::Refused { kind, text }
+    })?;
     mark.remove().map_err(|source| {
         let path = mark.path().to_owned();
         Failure::Io { what: "remove", path, source }
-    })
-}
-
-/// Disconnects the kernel's device of a daemon that is dead, unless somebody uses it.
-fn release_device(device: &KernelDevice) -> Result<(), Failure> {
-    if !device.is_ours() {
-        return Ok(());
-    }
-    let taken = device.take(false).map_err(|held| Failure::Refused {
-        kind: RefusalKind::State,
-        text: format!("{held}; its daemon is dead, and it waits; unmount or close it first"),
-    })?;
-    device.disconnect(taken).map_err(|error| Failure::Refused {
-        kind: RefusalKind::KernelDevice,
-        text: error.to_string(),
     })
 }
 

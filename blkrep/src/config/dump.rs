@@ -86,6 +86,9 @@ fn dump_node(node: &NodeConfig) -> String {
     if let Some(index) = node.device {
         line("device", &quote(&format!("/dev/nbd{index}")));
     }
+    if let Some(command) = &node.attach_helper {
+        line("attach-helper", &quote(command));
+    }
     if let Some(address) = node.nbd_listen {
         line("nbd-listen", &quote(&address.to_string()));
     }
@@ -112,6 +115,7 @@ mod tests {
         let odd = GOOD
             .replace("[node.bob]", "[node.\"bob.example\"]")
             .replace("[node.bob]", "[node.bob]\ndevice = \"/dev/nbd12\"")
+            .replace("[node.alice]", "[node.alice]\nattach-helper = \"/usr/lib/x --y \\\"z\\\"\"")
             .replace("/dev/vg0/r0", "/dev/vg0/a \\\"b\\\" c")
             .replace("[net]", "[startup]\nwfc-timeout = \"2min\"\ndegr-wfc-timeout = \"5min\"\noutdated-wfc-timeout = \"1500ms\"\nwait-after-sb = true\n[net]\ntimeout = \"900ms\"");
         let policies = GOOD
@@ -131,8 +135,14 @@ mod tests {
         assert!(dump.contains("on-io-error = \"detach\"\nfencing = \"dont-care\"\n"), "{dump}");
         assert!(dump.contains("after-sb-0pri = \"disconnect\""), "{dump}");
         for (table, keys) in tables() {
-            let is_optional =
-                ["shared-secret-file", "allow-insecure", "rate", "device", "nbd-listen"];
+            let is_optional = [
+                "shared-secret-file",
+                "allow-insecure",
+                "rate",
+                "device",
+                "attach-helper",
+                "nbd-listen",
+            ];
             for key in keys.into_iter().filter(|key| !is_optional.contains(key)) {
                 let is_there = match table {
                     "the file" | "[node.NODE]" | "[handlers]" => true,

@@ -191,6 +191,17 @@ pub enum Problem {
         /// Its value.
         other_value: String,
     },
+    /// Two ways to one block device.
+    #[error(
+        "{table} has a 'device' and an 'attach-helper'; keep device = /dev/nbd{index} if the kernel \
+         has the module 'nbd' (modprobe nbd), and 'attach-helper' if it has not"
+    )]
+    TwoDevices {
+        /// Where they stand.
+        table: String,
+        /// N of `/dev/nbdN`.
+        index: u32,
+    },
     /// A kernel's device that gives up before its daemon can be back.
     #[error(
         "'device-timeout' ({value}) must be longer than {least}, which a restarted daemon may wait \

@@ -18,7 +18,8 @@ use toml::de::DeTable;
 const NAME_BYTES_MAX: usize = 63;
 
 const TOP_KEYS: [&str; 7] = ["name", "net", "disk", "startup", "sync", "handlers", "node"];
-const NODE_KEYS: [&str; 5] = ["disk", "meta-disk", "address", "device", "nbd-listen"];
+const NODE_KEYS: [&str; 6] =
+    ["disk", "meta-disk", "address", "device", "attach-helper", "nbd-listen"];
 
 /// The tables of a file with their keys; `NODE` stands for a node's name.
 #[cfg(test)]
@@ -111,6 +112,7 @@ fn node(name: String, section: &Section<'_>) -> Result<(NodeConfig, usize), Conf
         .value;
     let meta_disk = meta_disk(section, &disk)?;
     let device = device::device(section)?;
+    let attach_helper = device::attach_helper(section, device)?;
     let nbd_listen = address(section, "nbd-listen")?.map(|found| found.value);
     let Found { value: address, line } = address(section, "address")?
         .ok_or_else(|| section.missing("address", "address = \"192.168.0.91:7791\""))?;
@@ -118,7 +120,8 @@ fn node(name: String, section: &Section<'_>) -> Result<(NodeConfig, usize), Conf
         let expected = "the one address that the peer dials";
         return Err(section.bad("address", line, &format!("\"{address}\""), expected));
     }
-    Ok((NodeConfig { name, disk, meta_disk, address, device, nbd_listen }, line))
+    let node = NodeConfig { name, disk, meta_disk, address, device, attach_helper, nbd_listen };
+    Ok((node, line))
 }
 
 fn address(section: &Section<'_>, key: &str) -> Result<Option<Found<SocketAddr>>, ConfigError> {

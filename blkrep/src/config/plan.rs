@@ -2,9 +2,9 @@
 
 use super::error::ConfigError;
 use super::paths::{control_socket, disk_ends, nbd_socket};
-use super::resource::{MetaDisk, PeerTrust, Resource};
+use super::resource::{MetaDisk, NodeConfig, PeerTrust, Resource};
 use super::secret::read_secret;
-use crate::daemon::{DaemonPlan, KernelDevicePlan, MetaPlace};
+use crate::daemon::{BlockDevicePlan, DaemonPlan, KernelDevicePlan, MetaPlace};
 use crate::disk_ends::DiskEnds;
 use replicator::settings::{Handlers, Settings};
 use std::path::Path;
@@ -15,14 +15,26 @@ impl Resource {
     /// # Errors
     /// The file has no such node, or the shared secret cannot be used.
     pub fn to_plan(&self, node: &str, run_dir: &Path) -> Result<DaemonPlan, ConfigError> {
-        let me = self.node_index(node)?;
-        let own = self.node(me);
         let secret = match &self.net.trust {
             PeerTrust::Secret(file) => Some(read_secret(file)?),
             PeerTrust::Loopback | PeerTrust::AllowInsecure => None,
         };
+        let plan = self.to_plan_without_secret(node, run_dir)?;
+        Ok(DaemonPlan { settings: Settings { secret, ..plan.settings }, ..plan })
+    }
+
+    /// The same for whoever tidies up after a daemon and talks to no peer.
+    ///
+    /// # Errors
+    /// The file has no such node.
+    pub(crate) fn to_plan_without_secret(
+        &self,
+        node: &str,
+        run_dir: &Path,
+    ) -> Result<DaemonPlan, ConfigError> {
+        let me = self.node_index(node)?;
+        let own = self.node(me);
         let settings = Settings {
-            secret,
             net: self.net.timers,
             sync: self.sync,
             disk: self.disk,
@@ -46,15 +58,21 @@ impl Resource {
             peer: self.node(me.other()).address,
             nbd_socket: nbd_socket(run_dir, &self.name),
             nbd_listen: own.nbd_listen,
-            kernel_device: own
-                .device
-                .map(|index| KernelDevicePlan { index, dead_connection: self.device_timeout }),
+            block_device: self.block_device(own),
             disk_ends: DiskEnds::at(disk_ends(run_dir, &self.name, node)),
             control_socket: control_socket(run_dir, &self.name),
             arena_bytes: self.net.arena_bytes,
             handlers: self.handlers.clone(),
             config_file: self.file.clone(),
         })
+    }
+
+    fn block_device(&self, node: &NodeConfig) -> Option<BlockDevicePlan> {
+        let dead_connection = self.device_timeout;
+        let kernel = node
+            .device
+            .map(|index| BlockDevicePlan::Kernel(KernelDevicePlan { index, dead_connection }));
+        kernel.or_else(|| node.attach_helper.clone().map(BlockDevicePlan::Helper))
     }
 }
 

@@ -100,6 +100,8 @@ pub struct NodeConfig {
     pub address: SocketAddr,
     /// N of the `/dev/nbdN` that is attached on a Primary.
     pub device: Option<u32>,
+    /// The shell command that makes a block device of the export instead, on a Primary.
+    pub attach_helper: Option<String>,
     /// Where it serves NBD over TCP, besides the Unix socket.
     pub nbd_listen: Option<SocketAddr>,
 }

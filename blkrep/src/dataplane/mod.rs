@@ -28,7 +28,7 @@ mod metadata_writer;
 mod peer_link;
 mod peer_port;
 mod report;
-pub(crate) mod resume_mark;
+pub mod resume_mark;
 pub(crate) mod send_queue;
 pub mod start;
 pub(crate) mod token;

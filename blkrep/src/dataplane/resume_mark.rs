@@ -47,7 +47,7 @@ const PROMOTION_BYTES: usize = 16;
 /// it as long as this lives. Its content is the name of the promotion, drawn when that was (rule
 /// D16): the kernel's device is known by it.
 #[derive(Debug)]
-pub(crate) struct ResumeMark {
+pub struct ResumeMark {
     path: PathBuf,
     _lock: OwnedFd,
 }
@@ -57,7 +57,7 @@ impl ResumeMark {
     ///
     /// # Errors
     /// Who has it. Never waits.
-    pub(crate) fn take(control_socket: &Path) -> Result<Self, MarkError> {
+    pub fn take(control_socket: &Path) -> Result<Self, MarkError> {
         let path = control_socket.with_extension("lock");
         let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let file = match opened {

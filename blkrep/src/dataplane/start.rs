@@ -12,7 +12,7 @@ use super::peer_port::PeerPort;
 use super::resume_mark::{MarkError, ResumeMark};
 use crate::daemon::DaemonPlan;
 use crate::frontend::FrontEnd;
-use crate::frontend::kernel::news::{self, News};
+use crate::frontend::news::{self, News};
 use crate::handlers::HandlerRun;
 use crate::ring::arena::{Arena, ArenaError};
 use crate::ring::{Ring, RingError};
@@ -62,7 +62,7 @@ pub struct DataPlane {
     pub thread: JoinHandle<()>,
     /// The handlers that the engine wants to be run.
     pub wishes: UnboundedReceiver<HandlerRun>,
-    /// What the kernel's device has to follow.
+    /// What the block device has to follow.
     pub(crate) news: watch::Receiver<News>,
 }
 

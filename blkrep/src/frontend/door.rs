@@ -1,8 +1,8 @@
 //! The door of the front end: listening sockets for NBD, the sessions, and whether they are let
 //! in.
 
-use super::kernel::news::Teller;
 use super::map::MapWish;
+use super::news::Teller;
 use super::request::PieceName;
 use super::session::{Session, SessionEnd, Surroundings};
 use crate::dataplane::listener::{self, ListenError};
@@ -361,6 +361,7 @@ impl FrontEnd {
         }
         if count != self.clients_told {
             self.clients_told = count;
+            self.news.clients(count > 0);
             inputs.push_back(Input::Clients(count));
         }
     }

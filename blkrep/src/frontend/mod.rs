@@ -11,14 +11,25 @@
 //! |---|---|
 //! | the door, the listening sockets, who is let in | `door` |
 //! | one NBD connection | `session`, `intake`, `request`, `map` |
+//! | the block device of a Primary: when | `keeper`, `news` |
 //! | the kernel's /dev/nbdN | `kernel` |
+//! | one that the administrator's program makes | `helper` |
+//! | its name, its first read, getting rid of a dead daemon's | `links`, `probe`, `dead` |
 
+mod dead;
 mod door;
+mod helper;
 mod intake;
+pub(crate) mod keeper;
 pub(crate) mod kernel;
+mod links;
 mod map;
+pub(crate) mod news;
+mod probe;
 mod request;
 mod session;
 
+pub(crate) use dead::release_unused;
+pub use dead::{Dead, ReleaseError, release_dead};
 pub(crate) use door::{FrontEnd, PLACES};
 pub(crate) use map::MapWish;

@@ -6,7 +6,7 @@ use crate::demo::scratch_dir::ScratchDir;
 use replicator::ids::NodeIndex;
 use replicator::settings::Settings;
 use std::os::fd::AsRawFd as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn runner(command: &str, limit: Duration) -> Runner {
     let names = ["alice".to_owned(), "bob".to_owned()];
@@ -18,7 +18,7 @@ fn runner(command: &str, limit: Duration) -> Runner {
         peer: "192.168.0.91:7791".parse().unwrap(),
         nbd_socket: "/run/blkrep/r0.nbd".into(),
         nbd_listen: None,
-        kernel_device: None,
+        block_device: None,
         disk_ends: crate::disk_ends::DiskEnds::at("/run/blkrep/r0.ends".into()),
         control_socket: "/run/blkrep/r0.control".into(),
         arena_bytes: 0,

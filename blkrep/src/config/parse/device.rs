@@ -1,13 +1,17 @@
-//! The kernel's device: `device` of a node, and how long it waits for a daemon that is gone.
+//! The block device of a node: `device` or `attach-helper`, and how long the kernel's waits for a
+//! daemon that is gone.
 
 use super::super::error::{ConfigError, Problem};
 use super::super::resource::HandlerCommands;
 use super::super::section::Section;
 use super::super::units::write_time;
+use super::handlers::command;
 use replicator::event::Handler;
 use replicator::settings::NetTimers;
 use std::time::Duration;
 
+/// The key of a node.
+const HELPER_KEY: &str = "attach-helper";
 /// The key of `[disk]`.
 pub(in super::super) const TIMEOUT_KEY: &str = "device-timeout";
 /// Default of `device-timeout`: long enough for an upgrade, and for a fence-peer handler of the
@@ -37,6 +41,19 @@ pub(super) fn device(section: &Section<'_>) -> Result<Option<u32>, ConfigError> 
             Err(section.bad("device", found.line, &written, expected))
         }
     }
+}
+
+/// The command that makes a block device where the kernel has no NBD client.
+pub(super) fn attach_helper(
+    section: &Section<'_>,
+    device: Option<u32>,
+) -> Result<Option<String>, ConfigError> {
+    let Some(found) = command(section, HELPER_KEY)? else { return Ok(None) };
+    if let Some(index) = device {
+        let table = section.title().to_owned();
+        return Err(section.error(found.line, Problem::TwoDevices { table, index }));
+    }
+    Ok(Some(found.value))
 }
 
 /// `device-timeout`. A restarted daemon may first wait for its peer and for a handler: the device
@@ -100,6 +117,33 @@ mod tests {
             assert!(message.contains("like \"/dev/nbd0\""), "{message}");
             assert!(message.starts_with("/etc/blkrep.d/r0.toml:11: "), "{message}");
         }
+    }
+
+    #[test]
+    fn an_attach_helper_is_a_command_and_stands_in_place_of_a_device() {
+        let helper_is = |lines: &str| {
+            with("[node.bob]\n", &format!("[node.bob]\n{lines}\n"))
+                .map(|r| r.nodes[0].attach_helper.clone())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(helper_is(""), Ok(None));
+        let command = "/usr/lib/blkrep/blkrep-attach-loop --loop /dev/loop7";
+        let line = format!("attach-helper = \"{command}\"");
+        assert_eq!(helper_is(&line), Ok(Some(command.to_owned())));
+        for bad in ["\" \"", "true"] {
+            let message = helper_is(&format!("attach-helper = {bad}")).unwrap_err();
+            assert!(message.contains(":11: 'attach-helper' is "), "{message}");
+        }
+        let message = helper_is(&format!("device = \"/dev/nbd4\"\n{line}")).unwrap_err();
+        assert!(message.contains(":12: [node.bob] has a 'device' and an 'attach-"), "{message}");
+        assert!(message.contains("/dev/nbd4 if the kernel has the module 'nbd'"), "{message}");
+        // The other node may have what this one has not.
+        let other = format!("[node.alice]\n{line}\n");
+        let mixed = GOOD.replace("[node.bob]\n", "[node.bob]\ndevice = \"/dev/nbd4\"\n");
+        let mixed = mixed.replace("[node.alice]\n", &other);
+        let resource = parse(Path::new("/etc/blkrep.d/r0.toml"), &mixed).unwrap();
+        assert_eq!(resource.nodes[0].device, Some(4));
+        assert!(resource.nodes[1].attach_helper.is_some());
     }
 
     #[test]

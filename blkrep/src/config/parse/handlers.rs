@@ -2,7 +2,7 @@
 
 use super::super::error::{ConfigError, Problem};
 use super::super::resource::HandlerCommands;
-use super::super::section::Section;
+use super::super::section::{Found, Section};
 use replicator::event::Handler;
 use replicator::settings::{DiskSettings, Fencing, OnIoError};
 use std::time::Duration;
@@ -28,16 +28,9 @@ pub(super) fn handlers(
     let section = top.open("handlers", &handler_keys())?;
     let mut commands = HandlerCommands { commands: Vec::new(), timeout: TIMEOUT_DEFAULT };
     for handler in Handler::ALL {
-        let expected = "a shell command in quotes, of 1 to 4096 bytes";
-        let Some(found) = section.text(handler.name(), expected)? else { continue };
-        let is_command = !found.value.trim().is_empty()
-            && found.value.len() <= COMMAND_BYTES_MAX
-            && !found.value.contains('\0');
-        if !is_command {
-            let written = if found.value.trim().is_empty() { "empty" } else { "no such command" };
-            return Err(section.bad(handler.name(), found.line, written, expected));
+        if let Some(found) = command(&section, handler.name())? {
+            commands.commands.push((handler, found.value));
         }
-        commands.commands.push((handler, found.value));
     }
     let range = Duration::from_secs(1)..=Duration::from_secs(3600);
     if let Some(found) = section.time(TIMEOUT_KEY, range, "1s to 1h")? {
@@ -45,6 +38,23 @@ pub(super) fn handlers(
     }
     check_needed(&section, &commands, disk)?;
     Ok(commands)
+}
+
+/// A shell command.
+pub(super) fn command(
+    section: &Section<'_>,
+    key: &str,
+) -> Result<Option<Found<String>>, ConfigError> {
+    let expected = "a shell command in quotes, of 1 to 4096 bytes";
+    let Some(found) = section.text(key, expected)? else { return Ok(None) };
+    let is_command = !found.value.trim().is_empty()
+        && found.value.len() <= COMMAND_BYTES_MAX
+        && !found.value.contains('\0');
+    if !is_command {
+        let written = if found.value.trim().is_empty() { "empty" } else { "no such command" };
+        return Err(section.bad(key, found.line, written, expected));
+    }
+    Ok(Some(found))
 }
 
 /// A policy that waits for a handler needs one: without it I/O would be frozen at each loss of the

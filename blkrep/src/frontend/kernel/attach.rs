@@ -5,10 +5,11 @@ use super::cookie::{Cookie, Owner};
 use super::device::{Connection, Device, Roots};
 use super::faults::AttachError;
 use super::holders::holders;
-use super::links::Link;
 use super::netlink::{Connect, Nbd, NetlinkError};
 use super::release::told;
 use crate::daemon::KernelDevicePlan;
+use crate::frontend::links::Link;
+use crate::frontend::probe::probe;
 use nbd_server::{Export, Negotiated, proto};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,8 +22,6 @@ use std::time::{Duration, Instant};
 /// waited for so long.
 pub(super) const FREE_MAX: Duration = Duration::from_secs(5);
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
-/// A device answers its first read within this time.
-const PROBE_MAX: Duration = Duration::from_secs(10);
 /// Requests that the predecessor left unanswered are sent again after so long at most, once the
 /// device has a socket again: the kernel looks at its old requests in this rhythm only.
 const RESEND_MS: &str = "5000";
@@ -197,26 +196,11 @@ impl KernelDevice {
             return Err(self.not_taken(reason));
         }
         if found == Found::Free {
-            self.probe().map_err(|error| self.io("read from it", error))?;
+            probe(&self.device.path()).map_err(|error| self.io("read from it", error))?;
         }
         self.link.make().map_err(|error| self.io("link it", error))?;
         tracing::info!("{} is attached, {}", self.name(), self.link.path().display());
         Ok(())
-    }
-
-    /// The first read goes all the way through the kernel and back. It ends with an error when the
-    /// device is disconnected, so that nothing is left behind when it takes too long.
-    fn probe(&self) -> io::Result<()> {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let device = self.device.clone();
-        std::thread::spawn(move || drop(sender.send(device.probe())));
-        receiver.recv_timeout(PROBE_MAX).unwrap_or_else(|_| {
-            let text = format!(
-                "no answer within {} s; look at 'blkrep status', is I/O suspended?",
-                PROBE_MAX.as_secs()
-            );
-            Err(io::Error::other(text))
-        })
     }
 
     pub(super) fn cookie(&self, promotion: &str) -> Result<Cookie, AttachError> {

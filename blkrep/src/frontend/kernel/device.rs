@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 
 /// Sectors of /sys/block have this many bytes, whatever those of the device have.
 const SYS_SECTOR_BYTES: u64 = 512;
-/// Bytes of the read that shows that a device is usable.
-const PROBE_BYTES: usize = 4096;
 
 /// Where the kernel's files are; tests have their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,22 +114,6 @@ impl Device {
         open(self.path(), flags, Mode::empty())
     }
 
-    /// Reads its first bytes from where they are, not from memory. May take as long as the device
-    /// takes to answer.
-    ///
-    /// # Errors
-    /// It cannot be opened or read.
-    pub(crate) fn probe(&self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = open(self.path(), flags, Mode::empty())?;
-        // Nothing is cached of a device that was just connected.
-        let mut bytes = [0; PROBE_BYTES];
-        match rustix::io::pread(&file, &mut bytes, 0)? {
-            0 => Err(io::Error::other("it is empty")),
-            _ => Ok(()),
-        }
-    }
-
     /// Names under which it and its partitions are known: nbd0, nbd0p1.
     pub(crate) fn names(&self) -> Vec<String> {
         let own = self.name();
@@ -228,15 +210,5 @@ pub(super) mod tests {
         assert_eq!(fs::read(dir.path().join("block/nbd3/queue/scheduler")).unwrap(), b"none");
         fs::write(dir.path().join("block/nbd3/size"), "many\n").unwrap();
         assert!(device.size_bytes().is_err());
-    }
-
-    #[test]
-    fn a_probe_needs_a_device_with_something_in_it() {
-        let dir = ScratchDir::new("nbd-probe");
-        let device = fake(&dir, &[]);
-        assert_eq!(device.probe().unwrap_err().kind(), io::ErrorKind::NotFound);
-        let device = fake(&dir, &[("dev/nbd3", "")]);
-        assert!(device.probe().unwrap_err().to_string().contains("empty"));
-        fake(&dir, &[("dev/nbd3", "data")]).probe().unwrap();
     }
 }

@@ -4,10 +4,10 @@
 //!
 //! | to read about | open |
 //! |---|---|
-//! | when it is attached and when it is let go | `keeper` |
+//! | when it is attached and when it is let go | `kept` |
 //! | how | `attach`, `release`, `netlink`, `genetlink` |
-//! | whose it is (rule D16) | `cookie`, `news` |
-//! | what the kernel shows of it, who holds it, its name | `device`, `holders`, `links` |
+//! | whose it is (rule D16) | `cookie` |
+//! | what the kernel shows of it, who holds it | `device`, `holders` |
 
 pub(crate) mod attach;
 pub(crate) mod cookie;
@@ -15,8 +15,8 @@ mod device;
 mod faults;
 mod genetlink;
 mod holders;
-pub(crate) mod keeper;
-mod links;
+mod kept;
 mod netlink;
-pub(crate) mod news;
 mod release;
+
+pub(crate) use kept::Kept;

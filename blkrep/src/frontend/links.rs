@@ -28,6 +28,11 @@ impl Link {
         &self.path
     }
 
+    /// Where that of `resource` leads; none when there is none.
+    pub(crate) fn target(dev: &Path, resource: &str) -> Option<PathBuf> {
+        fs::read_link(Self::new(dev, resource, Path::new("")).path).ok()
+    }
+
     /// Makes it. What a predecessor left there is replaced, and at no moment is there nothing.
     ///
     /// # Errors
@@ -79,6 +84,8 @@ mod tests {
         link.make().unwrap();
         let path = dev.join("blkrep/by-res/r0/0");
         assert_eq!(fs::read_link(&path).unwrap(), dev.join("nbd0"));
+        assert_eq!(Link::target(dev, "r0"), Some(dev.join("nbd0")));
+        assert_eq!(Link::target(dev, "r1"), None);
         // The predecessor's is gone, and what is there is not its to remove.
         old.remove().unwrap();
         assert_eq!(fs::read_link(&path).unwrap(), dev.join("nbd0"));

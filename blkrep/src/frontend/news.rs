@@ -1,5 +1,5 @@
-//! What the I/O thread tells the control room about the export, so that the kernel's device can
-//! follow it.
+//! What the I/O thread tells the control room about the export, so that the block device can follow
+//! it.
 
 use nbd_server::Export;
 use tokio::sync::watch;
@@ -14,6 +14,8 @@ pub(crate) struct News {
     pub(crate) promotion: Option<String>,
     /// The kernel's device has a session.
     pub(crate) is_attached: bool,
+    /// Somebody is connected: the device of a helper that lives, or others.
+    pub(crate) has_clients: bool,
 }
 
 /// The I/O thread's end.
@@ -40,6 +42,13 @@ impl Teller {
     /// The kernel's session has begun or ended.
     pub(crate) fn attached(&self, is_attached: bool) {
         self.tell(|news| news.is_attached = is_attached);
+    }
+
+    /// The first client has come, or the last one is gone.
+    pub(crate) fn clients(&self, has_clients: bool) {
+        if self.0.borrow().has_clients != has_clients {
+            self.tell(|news| news.has_clients = has_clients);
+        }
     }
 
     fn tell(&self, change: impl FnOnce(&mut News)) {
