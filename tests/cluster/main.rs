@@ -6,6 +6,8 @@
 mod bed;
 
 mod attach;
+mod attach_helper;
+mod attach_helper_faults;
 mod busy_resync;
 mod checksum_resync;
 mod commands;

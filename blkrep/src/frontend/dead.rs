@@ -201,3 +201,64 @@ fn detach_loop(device: &Path) -> Result<(), String> {
         Err(error) => Err(format!("losetup: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::scratch_dir::ScratchDir;
+
+    fn linked(dir: &ScratchDir, device: &str, backing: Option<&str>) -> Linked {
+        let (dev, block) = (dir.path().join("dev"), dir.path().join("block"));
+        let places = Places { dev: &dev, block: &block };
+        let target = dev.join(device);
+        let name = target.file_name().unwrap();
+        if let Some(backing) = backing {
+            let entry = block.join(name).join("loop");
+            fs::create_dir_all(&entry).unwrap();
+            fs::write(entry.join("backing_file"), format!("{backing}\n")).unwrap();
+        }
+        places.linked(&target, Path::new("/run/blkrep"))
+    }
+
+    #[test]
+    fn without_a_configuration_only_what_is_ours_is_recognised() {
+        let dir = ScratchDir::new("dead-linked");
+        assert_eq!(linked(&dir, "nbd7", None), Linked::Kernel(7));
+        let file = "/run/blkrep/attach/r0/disk";
+        assert_eq!(linked(&dir, "loop3", Some(file)), Linked::Loop(Some(file.into())));
+        assert_eq!(linked(&dir, "loop4", Some("/")), Linked::Loop(None));
+        for (device, backing) in [
+            ("loop5", Some("/srv/image")),
+            ("loop6", Some("/run/blkrep2/disk")),
+            ("loop7", None),
+            ("loopx", Some(file)),
+            ("sda", None),
+            ("nbd7p1", None),
+            ("sub/loop3", Some(file)),
+        ] {
+            assert_eq!(linked(&dir, device, backing), Linked::Other, "{device} {backing:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_what_is_not_ours_goes_and_its_device_stays() {
+        let dir = ScratchDir::new("dead-link");
+        let (dev, block) = (dir.path().join("dev"), dir.path().join("block"));
+        let places = Places { dev: &dev, block: &block };
+        let run_dir = Path::new("/run/blkrep");
+        let dead = Dead { run_dir, resource: "r0", node: "alice", config: None };
+        places.release(&dead).unwrap();
+        let link = Link::new(&dev, "r0", &dev.join("sda"));
+        link.make().unwrap();
+        places.release(&dead).unwrap();
+        assert!(!link.path().is_symlink());
+        // A loop device over a file that is not mounted: it stays linked, to be looked at.
+        fs::create_dir_all(block.join("loop3/loop")).unwrap();
+        fs::write(block.join("loop3/loop/backing_file"), "/run/blkrep/attach/r0/disk\n").unwrap();
+        let link = Link::new(&dev, "r0", &dev.join("loop3"));
+        link.make().unwrap();
+        let error = places.release(&dead).unwrap_err();
+        assert!(error.contains("/run/blkrep/attach/r0/disk stays mounted: "), "{error}");
+        assert!(link.path().is_symlink());
+    }
+}

@@ -17,6 +17,7 @@
 //! | what speaks to the peer port in a node's place | `fake_peer` |
 //! | metadata edited by hand | `metadata_edit` |
 //! | disks that note what reaches them, devices over an export | `block_device` |
+//! | mounts of one node | `mount_space` |
 //! | a disk that is full, or stands still | `file_system` |
 //! | a machine on a device, with its file system | `machine` |
 //! | PostgreSQL on it, and clients that note its commits | `postgresql`, `row_ledger` |
@@ -31,6 +32,7 @@ pub mod fio;
 pub mod ledger;
 pub mod machine;
 pub mod metadata_edit;
+pub mod mount_space;
 pub mod nbd_client;
 pub mod network;
 pub mod node;

@@ -1,5 +1,6 @@
 //! One node of a pair: its files, its daemon, and the command line as its operator uses it.
 
+use crate::mount_space::MountSpace;
 use crate::network::Network;
 use crate::program::{Output, Running, Server, run};
 use crate::state::State;
@@ -46,6 +47,7 @@ pub struct Node {
     directory: PathBuf,
     disk: PathBuf,
     network: Arc<Network>,
+    mounts: Option<MountSpace>,
     daemon: Daemon,
 }
 
@@ -68,7 +70,8 @@ impl Node {
             fs::create_dir_all(directory.join(part)).expect("the scratch directory is writable");
         }
         let binary = binary.to_owned();
-        Self { name, index, binary, directory, disk, network, daemon: Daemon::None }
+        let (mounts, daemon) = (None, Daemon::None);
+        Self { name, index, binary, directory, disk, network, mounts, daemon }
     }
 
     /// Its name in the configuration.
@@ -108,10 +111,38 @@ impl Node {
         self.network.address(self.index)
     }
 
-    /// Runs `program` where this node sees the network, tied to the test.
+    /// From now on everything on this node has mounts and `/dev/blkrep` of its own, as on a machine
+    /// of its own; false, with a noted skip, where the machine does not allow it.
+    #[must_use]
+    pub fn own_mounts(&mut self) -> bool {
+        self.mounts = MountSpace::new(&self.directory.join("mounts.log"));
+        self.mounts.is_some()
+    }
+
+    /// The run directory.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.directory.join("run")
+    }
+
+    /// Where the block device of this node is linked, as the test can open it.
+    #[must_use]
+    pub fn device_link(&self) -> PathBuf {
+        let root = self.mounts.as_ref().map_or_else(|| PathBuf::from("/"), MountSpace::root);
+        root.join("dev/blkrep/by-res").join(RESOURCE).join("0")
+    }
+
+    /// Runs `program` where this node sees network and mounts, tied to the test.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        self.network.command(self.index, program)
+        match &self.mounts {
+            None => self.network.command(self.index, program),
+            Some(mounts) => {
+                let mut command = self.network.command(self.index, "nsenter");
+                command.arg(mounts.option()).arg("--").arg(program);
+                command
+            }
+        }
     }
 
     fn blkrep(&self, arguments: &[&str]) -> Command {
