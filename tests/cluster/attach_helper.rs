@@ -268,8 +268,10 @@ fn a_signal_ends_a_daemon_in_order_unless_its_device_is_in_use() {
         bed.0.a.kill9();
         let Some(user) = user.take() else { break };
         let log = bed.0.a.log();
-        let said = "(sleep); unmount or close it first; this daemon ends as a Primary";
-        assert!(log.contains(said) && log.contains("gets errors from now on"), "{log}");
+        let said = "unmount or close it first; this daemon ends as a Primary";
+        for part in ["(sleep) (exit code 1); ", said, "gets errors from now on"] {
+            assert!(log.contains(part), "{part}: {log}");
+        }
         user.kill();
         bed.0.a.up();
         bed.0.a.wait_state("it goes on", SOON, |state| state.role == "Primary");

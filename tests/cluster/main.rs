@@ -7,6 +7,7 @@ mod bed;
 
 mod attach;
 mod attach_helper;
+mod attach_helper_dead;
 mod attach_helper_faults;
 mod busy_resync;
 mod checksum_resync;

@@ -8,6 +8,7 @@ use super::links::Link;
 use crate::config::Resource;
 use crate::daemon::{BlockDevicePlan, KernelDevicePlan};
 use crate::dataplane::resume_mark::ResumeMark;
+use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use std::fs;
 use std::io;
@@ -54,10 +55,15 @@ pub fn release_dead(_lock: &ResumeMark, dead: &Dead<'_>) -> Result<(), ReleaseEr
     // The configuration may have changed, or its program may have failed.
     let roots = Places { dev: Path::new("/dev"), block: Path::new("/sys/block") };
     let by_link = roots.release(dead);
-    by_config.and(by_link).map_err(|reason| {
-        let resource = dead.resource.to_owned();
-        ReleaseError { resource, reason }
-    })
+    let reason = match (by_config, by_link) {
+        (Ok(()), Ok(_)) => return Ok(()),
+        (Err(reason), Ok(true)) => {
+            tracing::warn!("{reason}; the device is gone all the same");
+            return Ok(());
+        }
+        (Err(reason), Ok(false)) | (_, Err(reason)) => reason,
+    };
+    Err(ReleaseError { resource: dead.resource.to_owned(), reason })
 }
 
 /// Gets rid of the device unless somebody uses it. The caller as for [`release_dead`].
@@ -142,10 +148,13 @@ enum Linked {
 }
 
 impl Places<'_> {
-    /// Gets rid of what the link of the resource leads to, and of the link.
-    fn release(self, dead: &Dead<'_>) -> Result<(), String> {
-        let Some(target) = Link::target(self.dev, dead.resource) else { return Ok(()) };
-        match self.linked(&target, dead.run_dir) {
+    /// Gets rid of what the link of the resource leads to, and of the link. True when there was a
+    /// device of ours.
+    fn release(self, dead: &Dead<'_>) -> Result<bool, String> {
+        let Some(target) = Link::target(self.dev, dead.resource) else { return Ok(false) };
+        let linked = self.linked(&target, dead.run_dir);
+        let is_ours = linked != Linked::Other;
+        match linked {
             Linked::Kernel(index) => {
                 let plan = KernelDevicePlan { index, dead_connection: Duration::ZERO };
                 let device = KernelDevice::of(dead.resource, dead.node, plan);
@@ -154,16 +163,21 @@ impl Places<'_> {
             Linked::Loop(file) => {
                 if let Some(file) = file {
                     // Also ends a server that does not answer: its users get errors.
-                    let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
-                    unmount(&file, flags)
-                        .map_err(|errno| format!("{} stays mounted: {errno}", file.display()))?;
+                    match unmount(&file, UnmountFlags::FORCE | UnmountFlags::DETACH) {
+                        // Not mounted here: the loop device goes all the same.
+                        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+                        Err(errno) => {
+                            return Err(format!("{} stays mounted: {errno}", file.display()));
+                        }
+                    }
                 }
                 detach_loop(&target)?;
             }
             Linked::Other => {}
         }
         let link = Link::new(self.dev, dead.resource, &target);
-        link.remove().map_err(|error| format!("{}: {error}", link.path().display()))
+        link.remove().map_err(|error| format!("{}: {error}", link.path().display()))?;
+        Ok(is_ours)
     }
 
     fn linked(self, target: &Path, run_dir: &Path) -> Linked {
@@ -247,18 +261,18 @@ mod tests {
         let places = Places { dev: &dev, block: &block };
         let run_dir = Path::new("/run/blkrep");
         let dead = Dead { run_dir, resource: "r0", node: "alice", config: None };
-        places.release(&dead).unwrap();
+        assert!(!places.release(&dead).unwrap());
         let link = Link::new(&dev, "r0", &dev.join("sda"));
         link.make().unwrap();
-        places.release(&dead).unwrap();
+        assert!(!places.release(&dead).unwrap());
         assert!(!link.path().is_symlink());
-        // A loop device over a file that is not mounted: it stays linked, to be looked at.
+        // What cannot be detached stays linked, to be looked at.
         fs::create_dir_all(block.join("loop3/loop")).unwrap();
-        fs::write(block.join("loop3/loop/backing_file"), "/run/blkrep/attach/r0/disk\n").unwrap();
+        fs::write(block.join("loop3/loop/backing_file"), "/run/blkrep/no/such/disk\n").unwrap();
         let link = Link::new(&dev, "r0", &dev.join("loop3"));
         link.make().unwrap();
         let error = places.release(&dead).unwrap_err();
-        assert!(error.contains("/run/blkrep/attach/r0/disk stays mounted: "), "{error}");
+        assert!(error.contains("losetup: "), "{error}");
         assert!(link.path().is_symlink());
     }
 }
