@@ -65,6 +65,7 @@ mod tests {
             meta_disk: MetaDisk::Internal,
             address: "127.0.0.1:7791".parse().unwrap(),
             device: None,
+            attach_helper: None,
             nbd_listen: None,
         };
         create_md("r0", ME, &node, metadata::LogGeometry::default(), false).unwrap();

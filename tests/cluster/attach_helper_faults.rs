@@ -5,7 +5,9 @@ use crate::bed::{SOON, configure, options};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
+use testbed::block_device::{LoopDevice, require_block_devices};
 use testbed::nbd_client::NbdClient;
+use testbed::pair::sparse_file;
 use testbed::{Pair, wait_until};
 
 /// A failed attach is tried again after 10 s.
@@ -160,6 +162,21 @@ fn what_is_no_device_of_the_right_size_is_not_linked() {
         assert!(env.lines().any(|found| found == line), "no {line} in {env}");
     }
     assert!(env.lines().any(|line| line.starts_with("BLKREP_BLOCK_BYTES=")), "{env}");
+}
+
+#[test]
+fn a_device_of_another_size_is_not_linked() {
+    let Some(bed) = Scripted::new() else { return };
+    if !require_block_devices() {
+        return;
+    }
+    let image = sparse_file(&bed.pair.scratch().join("image"), 1 << 20);
+    let Some(device) = LoopDevice::attach(&image) else { return };
+    bed.does("attach", &format!("echo {}", device.path().display()));
+    let size = bed.pair.b.state().size_bytes;
+    let text = bed.promoted_without_device();
+    let said = format!("{} has 1048576 bytes, the export has {size}", device.path().display());
+    assert!(text.contains(&said), "{text}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ impl Bench {
             meta_disk: MetaDisk::Internal,
             address: "127.0.0.1:7791".parse().unwrap(),
             device: None,
+            attach_helper: None,
             nbd_listen: None,
         };
         Self { _dir: dir, node }

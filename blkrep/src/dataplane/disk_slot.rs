@@ -202,6 +202,7 @@ mod tests {
             meta_disk: MetaDisk::Internal,
             address: "127.0.0.1:7791".parse().unwrap(),
             device: None,
+            attach_helper: None,
             nbd_listen: None,
         };
         create_md("r0", NodeIndex::First, &node, LogGeometry::default(), false).unwrap();

@@ -45,6 +45,8 @@ pub struct ReleaseError {
 /// # Errors
 /// It is still there.
 pub fn release_dead(_lock: &ResumeMark, dead: &Dead<'_>) -> Result<(), ReleaseError> {
+    let places = Places { dev: Path::new("/dev"), block: Path::new("/sys/block") };
+    let linked_before = Link::target(places.dev, dead.resource);
     let by_config = match dead.device() {
         None => Ok(()),
         Some(Device::Kernel(device)) => {
@@ -53,8 +55,9 @@ pub fn release_dead(_lock: &ResumeMark, dead: &Dead<'_>) -> Result<(), ReleaseEr
         Some(Device::Helper(helper)) => wait(helper.drop_device()),
     };
     // The configuration may have changed, or its program may have failed.
-    let roots = Places { dev: Path::new("/dev"), block: Path::new("/sys/block") };
-    let by_link = roots.release(dead);
+    let linked = Link::target(places.dev, dead.resource);
+    let linked = if by_config.is_err() { linked_before } else { linked };
+    let by_link = linked.map_or(Ok(false), |target| places.release(dead, &target));
     let reason = match (by_config, by_link) {
         (Ok(()), Ok(_)) => return Ok(()),
         (Err(reason), Ok(true)) => {
@@ -150,9 +153,8 @@ enum Linked {
 impl Places<'_> {
     /// Gets rid of what the link of the resource leads to, and of the link. True when there was a
     /// device of ours.
-    fn release(self, dead: &Dead<'_>) -> Result<bool, String> {
-        let Some(target) = Link::target(self.dev, dead.resource) else { return Ok(false) };
-        let linked = self.linked(&target, dead.run_dir);
+    fn release(self, dead: &Dead<'_>, target: &Path) -> Result<bool, String> {
+        let linked = self.linked(target, dead);
         let is_ours = linked != Linked::Other;
         match linked {
             Linked::Kernel(index) => {
@@ -171,16 +173,16 @@ impl Places<'_> {
                         }
                     }
                 }
-                detach_loop(&target)?;
+                detach_loop(target)?;
             }
             Linked::Other => {}
         }
-        let link = Link::new(self.dev, dead.resource, &target);
+        let link = Link::new(self.dev, dead.resource, target);
         link.remove().map_err(|error| format!("{}: {error}", link.path().display()))?;
         Ok(is_ours)
     }
 
-    fn linked(self, target: &Path, run_dir: &Path) -> Linked {
+    fn linked(self, target: &Path, dead: &Dead<'_>) -> Linked {
         let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if target.parent() != Some(self.dev) {
             return Linked::Other;
@@ -194,7 +196,9 @@ impl Places<'_> {
             (Some(_), Ok(backing)) => match Path::new(backing.trim_end_matches('\n')) {
                 // What the kernel shows of a file whose mount is gone.
                 gone if gone == Path::new("/") => Linked::Loop(None),
-                file if file.starts_with(run_dir) => Linked::Loop(Some(file.to_owned())),
+                file if file.starts_with(dead.run_dir.join("attach").join(dead.resource)) => {
+                    Linked::Loop(Some(file.to_owned()))
+                }
                 _ => Linked::Other,
             },
             (None, _) | (_, Err(_)) => Linked::Other,
@@ -231,7 +235,9 @@ mod tests {
             fs::create_dir_all(&entry).unwrap();
             fs::write(entry.join("backing_file"), format!("{backing}\n")).unwrap();
         }
-        places.linked(&target, Path::new("/run/blkrep"))
+        let run_dir = Path::new("/run/blkrep");
+        let dead = Dead { run_dir, resource: "r0", node: "alice", config: None };
+        places.linked(&target, &dead)
     }
 
     #[test]
@@ -245,6 +251,7 @@ mod tests {
             ("loop5", Some("/srv/image")),
             ("loop6", Some("/run/blkrep2/disk")),
             ("loop7", None),
+            ("loop8", Some("/run/blkrep/attach/r01/disk")),
             ("loopx", Some(file)),
             ("sda", None),
             ("nbd7p1", None),
@@ -261,17 +268,16 @@ mod tests {
         let places = Places { dev: &dev, block: &block };
         let run_dir = Path::new("/run/blkrep");
         let dead = Dead { run_dir, resource: "r0", node: "alice", config: None };
-        assert!(!places.release(&dead).unwrap());
         let link = Link::new(&dev, "r0", &dev.join("sda"));
         link.make().unwrap();
-        assert!(!places.release(&dead).unwrap());
+        assert!(!places.release(&dead, &dev.join("sda")).unwrap());
         assert!(!link.path().is_symlink());
         // What cannot be detached stays linked, to be looked at.
         fs::create_dir_all(block.join("loop3/loop")).unwrap();
-        fs::write(block.join("loop3/loop/backing_file"), "/run/blkrep/no/such/disk\n").unwrap();
+        fs::write(block.join("loop3/loop/backing_file"), "/run/blkrep/attach/r0/disk\n").unwrap();
         let link = Link::new(&dev, "r0", &dev.join("loop3"));
         link.make().unwrap();
-        let error = places.release(&dead).unwrap_err();
+        let error = places.release(&dead, &dev.join("loop3")).unwrap_err();
         assert!(error.contains("losetup: "), "{error}");
         assert!(link.path().is_symlink());
     }

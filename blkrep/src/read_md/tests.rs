@@ -35,6 +35,7 @@ impl Bench {
             meta_disk,
             address: "127.0.0.1:7791".parse().unwrap(),
             device: None,
+            attach_helper: None,
             nbd_listen: None,
         };
         let layout = create_md("r0", NodeIndex::Second, &node, LogGeometry::default(), false)
