@@ -84,6 +84,13 @@ fn servers(node: &Node) -> Vec<Pid> {
     .collect()
 }
 
+/// Waits for a new device: the old one's link goes before its server, and the new one's comes last.
+fn wait_for_another(node: &Node, old: Pid) {
+    let is_new = || servers(node).first().is_some_and(|new| *new != old);
+    wait_until("another server", NOTICED_MAX, is_new);
+    wait_until("its link", NOTICED_MAX, || node.device_link().is_symlink());
+}
+
 /// Nothing of `device` is left on the node.
 fn expect_gone(node: &Node, device: &Path) {
     assert!(fs::read_link(node.device_link()).is_err(), "the link of {}", node.name());
@@ -200,6 +207,7 @@ fn a_device_in_use_keeps_its_node_primary_and_its_user_is_named() {
 fn a_killed_daemon_comes_back_with_a_new_device_that_has_every_acknowledged_write() {
     let Some(mut bed) = Attaching::new(&options()) else { return };
     let old = device(&bed.0.a);
+    let old_server = servers(&bed.0.a)[0];
     let block = |number: u64| number.to_le_bytes().repeat(512);
     let writer = {
         let file = dsync(&old);
@@ -214,9 +222,7 @@ fn a_killed_daemon_comes_back_with_a_new_device_that_has_every_acknowledged_writ
     bed.0.a.up();
     let pair = &bed.0;
     pair.a.wait_state("it goes on as the Primary", SOON, |state| state.role == "Primary");
-    wait_until("it has a device again", NOTICED_MAX, || {
-        fs::read_link(pair.a.device_link()).is_ok() && servers(&pair.a).len() == 1
-    });
+    wait_for_another(&pair.a, old_server);
     let file = File::open(device(&pair.a)).expect("it can be opened");
     for number in last.saturating_sub(4095).max(1)..=last {
         let mut found = vec![0; 4096];
@@ -260,6 +266,7 @@ fn a_signal_ends_a_daemon_in_order_unless_its_device_is_in_use() {
     let Some(mut bed) = Attaching::new(&options()) else { return };
     let first = device(&bed.0.a);
     let mark = bed.0.a.nbd_socket().with_extension("resume");
+    let old_server = servers(&bed.0.a)[0];
     let mut user = Some(opened(&first));
     for is_used in [true, false] {
         kill_process(bed.0.a.pid(), Signal::TERM).expect("it runs");
@@ -275,8 +282,7 @@ fn a_signal_ends_a_daemon_in_order_unless_its_device_is_in_use() {
         user.kill();
         bed.0.a.up();
         bed.0.a.wait_state("it goes on", SOON, |state| state.role == "Primary");
-        wait_until("a device", NOTICED_MAX, || servers(&bed.0.a).len() == 1);
-        wait_until("its link", NOTICED_MAX, || bed.0.a.device_link().is_symlink());
+        wait_for_another(&bed.0.a, old_server);
     }
     expect_gone(&bed.0.a, &first);
     bed.0.a.up();
@@ -287,12 +293,9 @@ fn a_signal_ends_a_daemon_in_order_unless_its_device_is_in_use() {
 fn a_device_whose_server_ends_is_replaced() {
     let Some(bed) = Attaching::new(&options()) else { return };
     let node = &bed.0.a;
-    let old = servers(node);
-    assert_eq!(old.len(), 1);
-    kill_process(old[0], Signal::KILL).expect("it runs");
-    let is_new = || servers(node).first().is_some_and(|new| *new != old[0]);
-    wait_until("another server", NOTICED_MAX, is_new);
-    wait_until("its link", NOTICED_MAX, || node.device_link().is_symlink());
+    let old = servers(node)[0];
+    kill_process(old, Signal::KILL).expect("it runs");
+    wait_for_another(node, old);
     dsync(&device(node)).write_all_at(&[7; 4096], 0).expect("it takes writes");
     // The same of one whose loop device was detached by hand.
     let detached = device(node);
