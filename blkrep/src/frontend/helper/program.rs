@@ -1,4 +1,4 @@
-//! Runs the helper: its three actions, what it is told, how long it may take, what its answers mean.
+//! Runs the helper: its three actions, what it is told, its time, and what its answers mean.
 
 use super::device::{named, size_bytes};
 use crate::daemon::DaemonPlan;
