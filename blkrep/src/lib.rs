@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod demo;
 pub mod disk_ends;
+pub mod fence;
 pub mod frontend;
 pub mod handlers;
 pub mod outdate_md;

@@ -1,5 +1,6 @@
 //! The command line: verbs with the names and the meaning of DRBD's (DESIGN 8).
 
+use super::fence::{FenceArgs, StonithArgs, UnfenceArgs};
 use crate::config::RUN_DIR;
 use crate::config::units::{TIME_FORM, parse_size, parse_time};
 use clap::{Parser, Subcommand};
@@ -195,6 +196,12 @@ pub enum Verb {
     },
     /// Run the daemon of one resource in the foreground
     Daemon(DaemonArgs),
+    /// Handler fence-peer: by a constraint in the cluster's configuration
+    CrmFencePeer(FenceArgs),
+    /// Handler unfence-peer: take that constraint back when both disks are UpToDate
+    CrmUnfencePeer(UnfenceArgs),
+    /// Handler fence-peer: by the cluster's fencing device
+    StonithFencePeer(StonithArgs),
     /// Run two nodes on this machine, to look at and to break
     Demo(DemoArgs),
 }

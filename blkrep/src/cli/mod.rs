@@ -3,6 +3,7 @@
 mod args;
 mod context;
 mod failure;
+mod fence;
 mod inspect;
 mod lifecycle;
 mod outdate;
@@ -11,6 +12,7 @@ mod wait;
 
 pub use args::{Args, DaemonArgs, DemoArgs, Global, Patience, Target, Verb};
 pub use failure::Failure;
+pub use fence::{FenceArgs, StonithArgs, UnfenceArgs};
 
 use crate::control::protocol::Request;
 use crate::demo;
@@ -94,6 +96,9 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::Daemon(args) => {
             report("blkrep: ", &args.resource, lifecycle::run_daemon(context, &args))
         }
+        Verb::CrmFencePeer(args) => fence::crm_fence_peer(context, &args),
+        Verb::CrmUnfencePeer(args) => fence::crm_unfence_peer(context, &args),
+        Verb::StonithFencePeer(args) => fence::stonith_fence_peer(context, &args),
         Verb::Demo(args) => report("blkrep: ", "demo", demo::run(&args).map_err(Failure::from)),
     }
 }

@@ -26,6 +26,6 @@ mod words;
 
 pub use error::{ConfigError, Problem, SecretProblem};
 pub use locate::{all_names, check_device, load};
-pub use paths::{RUN_DIR, control_socket, disk_ends, log_file, nbd_socket};
+pub use paths::{RUN_DIR, control_socket, disk_ends, fence_lock, log_file, nbd_socket};
 pub use resource::{HandlerCommands, MetaDisk, Net, NodeConfig, PeerTrust, Resource};
 pub use startup::{KeyAndTime, Startup};

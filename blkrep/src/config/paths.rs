@@ -20,6 +20,12 @@ pub fn nbd_socket(run_dir: &Path, resource: &str) -> PathBuf {
     run_dir.join(format!("{resource}.nbd"))
 }
 
+/// Held by the handlers of a resource that place and lift constraints, one at a time.
+#[must_use]
+pub fn fence_lock(run_dir: &Path, resource: &str) -> PathBuf {
+    run_dir.join(format!("{resource}.fencing"))
+}
+
 /// What a daemon that `up` started in the background prints.
 #[must_use]
 pub fn log_file(run_dir: &Path, resource: &str) -> PathBuf {
