@@ -143,3 +143,6 @@ pub(super) fn children<'a, 'i>(
 pub(super) fn child<'a, 'i>(parent: Node<'a, 'i>, name: &'static str) -> Option<Node<'a, 'i>> {
     children(parent, name).next()
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,3 +94,6 @@ pub(super) fn standing(
     };
     Some(Standing { id, rule: text(rule, "id").unwrap_or_default(), owner: text(owner, "value") })
 }
+
+#[cfg(test)]
+mod tests;
