@@ -271,7 +271,7 @@ impl Bench {
 }
 
 /// True when no client is answered for a while.
-fn is_frozen(writer: &Writer) -> bool {
+pub(crate) fn is_frozen(writer: &Writer) -> bool {
     // Answers that were under way still come.
     std::thread::sleep(LOOK);
     let before = writer.acknowledged();

@@ -14,6 +14,7 @@ mod checksum_resync;
 mod commands;
 mod configuration;
 mod connections;
+mod constraint_fencing;
 mod demo;
 mod disk_fails;
 mod disk_full;
