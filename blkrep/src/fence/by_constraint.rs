@@ -1,5 +1,5 @@
-//! `crm-fence-peer`: a constraint that lets nobody but this node be promoted, as soon as it is known
-//! to bind the peer.
+//! `crm-fence-peer`: a constraint that lets nobody but this node be promoted, as soon as it is
+//! known to bind the peer.
 //!
 //! What it must not say too early: a constraint that only this partition has seen binds nobody on
 //! the other side. So a peer counts as bound when it has answered over the cluster's own messaging

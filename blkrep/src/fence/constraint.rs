@@ -1,8 +1,8 @@
 //! The constraint in the CIB that keeps every other node from being promoted.
 //!
-//! Its id is made of resource and clone, so that the cluster takes one only: of two nodes that place
-//! theirs at once one fails. Each placing has a word of its own, so that who takes a constraint back
-//! takes that one back and not a later one.
+//! Its id is made of resource and clone, so that the cluster takes one only: of two nodes that
+//! place theirs at once one fails. Each placing has a word of its own, so that who takes a
+//! constraint back takes that one back and not a later one.
 
 use super::cib::{child, children};
 use roxmltree::Node;
@@ -21,8 +21,8 @@ pub(super) enum RoleName {
 }
 
 impl RoleName {
-    /// By the schema that the CIB is validated with. An old one is in use in new clusters too: there
-    /// the old name is right. An unknown one says nothing: the old name is understood longest.
+    /// By the schema that the CIB is validated with. An old one is in use in new clusters too:
+    /// there the old name is right. An unknown one says nothing: the old name is understood longest.
     pub(super) fn of_schema(validate_with: Option<&str>) -> Self {
         let version = validate_with
             .and_then(|name| name.strip_prefix("pacemaker-"))
@@ -58,8 +58,8 @@ pub(super) fn id(resource: &str, clone: &str) -> String {
     format!("{PREFIX}-{resource}-{clone}")
 }
 
-/// The constraint as XML: nobody but `owner` is promoted. All names are those of the CIB, where they
-/// are ids, or of a resource: none has a character that XML would mind.
+/// The constraint as XML: nobody but `owner` is promoted. All names are those of the CIB, where
+/// they are ids, or of a resource: none has a character that XML would mind.
 pub(super) fn xml(id: &str, clone: &str, role: RoleName, owner: &str, word: &str) -> String {
     let role = role.name();
     format!(

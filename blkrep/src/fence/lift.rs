@@ -18,9 +18,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// While the other node may take its constraint back itself, this one looks that often.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
-/// Takes the constraint of `resource` back. `unnoticed_max` is the longest time for which the loss
-/// of the peer may go unnoticed here, `dc_timeout` the patience with the cluster. True when there is
-/// no constraint at the end; otherwise the log says why it stays.
+/// Takes the constraint of `resource` back. `unnoticed_max` is the longest time for which the
+/// loss of the peer may go unnoticed here, `dc_timeout` the patience with the cluster. True when
+/// there is no constraint at the end; otherwise the log says why it stays.
 pub fn lift_constraint(
     resource: &str,
     unnoticed_max: Duration,

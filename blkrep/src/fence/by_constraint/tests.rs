@@ -1,6 +1,7 @@
 //! Which state of cluster and disks ends with which exit code, and what is in the CIB then.
 
 use super::*;
+use crate::fence::constraint::RoleName;
 use crate::fence::scripted::{Cluster, DOWN, LOST, MEMBER, World};
 
 const LIMITS: Limits = Limits {
@@ -14,8 +15,6 @@ const RISKY: Limits = Limits { unreachable_is_outdated: true, ..LIMITS };
 fn placed_by(owner: &str) -> String {
     constraint::xml("blkrep-fence-by-handler-r0-ms", "ms", RoleName::Promoted, owner, "old")
 }
-
-use crate::fence::constraint::RoleName;
 
 fn fence(world: &mut World, limits: Limits) -> Fenced {
     let end = fence_by_constraint("r0", limits, world);

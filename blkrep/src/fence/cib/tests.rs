@@ -1,5 +1,5 @@
-//! Shapes of the CIB in which the clone, the nodes and the peer's state are found, and those in which
-//! they are not.
+//! Shapes of the CIB in which the clone, the nodes and the peer's state are found, and those in
+//! which they are not.
 
 use super::*;
 use crate::fence::scripted::{Cluster, DOWN, LOST, MEMBER};
@@ -175,8 +175,8 @@ fn quorum_and_fencing_are_read_as_pacemaker_reads_them() {
         .replace("have-quorum=\"0\"", "")
         .replace("name=\"stonith-enabled\"", "name=\"something-else\"");
     assert_eq!(read(&silent), (false, true));
-    let ignoring = headless
-        .replace("stonith-enabled\" value=\"off\"", { "no-quorum-policy\" value=\"ignore\"" });
+    let ignoring =
+        headless.replace("stonith-enabled\" value=\"off\"", "no-quorum-policy\" value=\"ignore\"");
     assert_eq!(read(&ignoring), (true, true));
 }
 

@@ -91,15 +91,11 @@ fn pacemaker_takes_the_constraint_and_promotes_its_owner_alone() {
         assert_eq!(standing.owner.as_deref(), Some("a"));
         let other = Standing { rule: format!("{id}-rule-other"), ..standing.clone() };
         let delete = |standing: &Standing| {
-            tool("cibadmin", &file, &["--delete", "--xpath", &path_of(standing)])
+            tool("cibadmin", &file, &["--delete", "--xpath", &super::path(standing)])
                 .expect_success(schema);
             std::fs::read_to_string(&file).unwrap().contains("rsc_location")
         };
         assert!(delete(&other), "{schema}: another placing's path finds nothing");
         assert!(!delete(&standing), "{schema}: it is gone");
     }
-}
-
-fn path_of(standing: &Standing) -> String {
-    super::path(standing)
 }
