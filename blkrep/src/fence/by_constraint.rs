@@ -19,6 +19,8 @@ use std::time::Duration;
 const LOOK_PAUSE: Duration = Duration::from_millis(150);
 /// Longest run of a query of the local CIB.
 const QUERY_MAX: Duration = Duration::from_secs(10);
+/// Longest run of a change of the CIB: what is asked before a new DC is there may get no answer.
+const CHANGE_MAX: Duration = Duration::from_secs(5);
 /// A live peer answers within this time; one that has just died is asked again after it, when the
 /// cluster may have noticed.
 const PEER_ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -242,10 +244,11 @@ impl Run<'_> {
         loop {
             let spent = self.outside.elapsed().saturating_sub(begun);
             let left = self.limits.dc_timeout.saturating_sub(spent);
-            let seconds = left.as_secs().max(1).to_string();
+            let limit = left.clamp(LOOK_PAUSE, CHANGE_MAX);
+            let seconds = limit.as_secs().max(1).to_string();
             let arguments =
                 ["--create", "--scope", "constraints", "--timeout", &seconds, "--xml-text", &xml];
-            let ended = self.outside.run("cibadmin", &arguments, left.max(LOOK_PAUSE));
+            let ended = self.outside.run("cibadmin", &arguments, limit);
             if ended.is_success() {
                 self.say(&format!("placed the constraint {id}: only {} is promoted", scene.me));
                 return Ok(true);
@@ -279,7 +282,7 @@ impl Run<'_> {
         if let Some(standing) =
             scene.standing.filter(|found| found.owner.as_ref() == Some(&scene.me))
         {
-            delete(self.outside, &standing, self.limits.dc_timeout)?;
+            delete(self.outside, &standing)?;
         }
         Ok(())
     }
@@ -327,14 +330,10 @@ pub(super) fn query<T>(
 }
 
 /// Takes exactly that constraint back.
-pub(super) fn delete(
-    outside: &mut dyn Outside,
-    standing: &Standing,
-    limit: Duration,
-) -> Result<(), String> {
-    let (path, seconds) = (constraint::path(standing), limit.as_secs().max(1).to_string());
+pub(super) fn delete(outside: &mut dyn Outside, standing: &Standing) -> Result<(), String> {
+    let (path, seconds) = (constraint::path(standing), CHANGE_MAX.as_secs().to_string());
     let arguments = ["--delete", "--xpath", &path, "--timeout", &seconds];
-    let ended = outside.run("cibadmin", &arguments, limit);
+    let ended = outside.run("cibadmin", &arguments, CHANGE_MAX);
     if ended.is_success() {
         outside.tell(&format!("took the constraint {} back", standing.id));
         return Ok(());

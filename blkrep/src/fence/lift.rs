@@ -100,11 +100,18 @@ impl Lift<'_> {
         let begun = self.outside.elapsed();
         loop {
             let result = self.good();
-            if result.is_ok() || self.outside.elapsed().saturating_sub(begun) >= SETTLE_MAX {
+            let waited = self.outside.elapsed().saturating_sub(begun);
+            // A peer that is lost again is to be fenced, and that waits for this handler.
+            let hopeless = waited >= SETTLE_MAX || !self.is_connected()?;
+            if result.is_ok() || hopeless {
                 return result;
             }
             self.outside.pause(POLL);
         }
+    }
+
+    fn is_connected(&mut self) -> Result<bool, String> {
+        Ok(self.outside.status()?.connection == ConnectionState::Connected)
     }
 
     fn good(&mut self) -> Result<(), String> {
@@ -139,7 +146,7 @@ impl Lift<'_> {
         loop {
             let spent = self.outside.elapsed().saturating_sub(begun);
             let left = self.dc_timeout.saturating_sub(spent);
-            match delete(self.outside, standing, left.max(LOOK_PAUSE)) {
+            match delete(self.outside, standing) {
                 Ok(()) => return Ok(()),
                 Err(problem) if left.is_zero() => return Err(problem),
                 Err(problem) => self.outside.tell(&format!("{problem}; trying again")),
