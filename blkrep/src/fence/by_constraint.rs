@@ -47,7 +47,7 @@ pub fn fence_by_constraint(resource: &str, limits: Limits, outside: &mut dyn Out
         return Fenced::Not;
     }
     let mut run = Run { resource, limits, outside, told: String::new() };
-    let end = run.to_the_end();
+    let end = run.decide();
     run.outside.unlock();
     let (code, s) = (end.exit_code(), run.outside.elapsed().as_secs_f64());
     run.say(&format!("exit code {code} after {s:.1} s"));
@@ -63,7 +63,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(&mut self) -> Fenced {
+    fn decide(&mut self) -> Fenced {
         loop {
             let status = match self.own_state() {
                 Ok(status) => status,

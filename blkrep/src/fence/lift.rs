@@ -28,7 +28,7 @@ pub fn lift_constraint(
     outside: &mut dyn Outside,
 ) -> bool {
     let mut lift = Lift { resource, dc_timeout, outside };
-    let result = lift.to_the_end(unnoticed_max);
+    let result = lift.take_back(unnoticed_max);
     lift.outside.unlock();
     match result {
         Ok(line) => {
@@ -49,7 +49,7 @@ struct Lift<'a> {
 }
 
 impl Lift<'_> {
-    fn to_the_end(&mut self, unnoticed_max: Duration) -> Result<String, String> {
+    fn take_back(&mut self, unnoticed_max: Duration) -> Result<String, String> {
         self.lock()?;
         let Some((standing, mine)) = self.standing()? else {
             return Ok("there is no constraint to take back".to_owned());

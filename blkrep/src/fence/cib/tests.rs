@@ -141,7 +141,7 @@ fn a_peer_is_a_member_lost_or_down() {
     }
     let unseen = Cluster::with_peer(MEMBER)
         .text()
-        .replace("<node_state id=\"2\" uname=\"b\"", { "<node_state id=\"3\" uname=\"c\"" });
+        .replace("<node_state id=\"2\" uname=\"b\"", "<node_state id=\"3\" uname=\"c\"");
     assert_eq!(scene(&unseen, ASKER).unwrap().peer_state, PeerState::Lost);
 }
 
