@@ -22,7 +22,7 @@ pub(super) enum RoleName {
 
 impl RoleName {
     /// By the schema that the CIB is validated with. An old one is in use in new clusters too:
-    /// there the old name is right. An unknown one says nothing: the old name is understood longest.
+    /// there the old name is right. An unknown one says nothing: then the old name, which all know.
     pub(super) fn of_schema(validate_with: Option<&str>) -> Self {
         let version = validate_with
             .and_then(|name| name.strip_prefix("pacemaker-"))

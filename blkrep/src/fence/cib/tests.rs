@@ -129,6 +129,8 @@ fn a_peer_is_a_member_lost_or_down() {
         (r#"in_ccm="0" crmd="0" join="down" expected="down""#, down(true)),
         // Booting after it was fenced: Pacemaker does not run there yet.
         (r#"in_ccm="true" crmd="offline" join="down" expected="down""#, down(false)),
+        // Just lost: the cluster has not taken it out of its groups.
+        (r#"in_ccm="false" crmd="offline" join="member" expected="member""#, PeerState::Lost),
         // Joining, leaving, its controller dead.
         (r#"in_ccm="true" crmd="online" join="pending" expected="member""#, PeerState::Lost),
         (r#"in_ccm="true" crmd="online" join="member" expected="down""#, PeerState::Lost),
