@@ -10,6 +10,7 @@ pub mod demo;
 pub mod disk_ends;
 pub mod frontend;
 pub mod handlers;
+mod ocf;
 pub mod outdate_md;
 pub mod read_md;
 pub mod render;

@@ -195,6 +195,11 @@ pub enum Verb {
     },
     /// Run the daemon of one resource in the foreground
     Daemon(DaemonArgs),
+    /// Do what Pacemaker asks of its resource agent; parameters come from the environment
+    Ocf {
+        /// start, stop, promote, demote, monitor, notify, meta-data, validate-all or reload-agent
+        action: Option<String>,
+    },
     /// Run two nodes on this machine, to look at and to break
     Demo(DemoArgs),
 }

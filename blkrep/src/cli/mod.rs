@@ -1,11 +1,11 @@
 //! The command line: reads it, carries the verb out on each resource, and makes the exit code.
 
 mod args;
-mod context;
+pub(crate) mod context;
 mod failure;
 mod inspect;
-mod lifecycle;
-mod outdate;
+pub(crate) mod lifecycle;
+pub(crate) mod outdate;
 mod show;
 mod wait;
 
@@ -14,6 +14,7 @@ pub use failure::Failure;
 
 use crate::control::protocol::Request;
 use crate::demo;
+use crate::ocf;
 use crate::render::words;
 use clap::Parser;
 use context::Context;
@@ -94,6 +95,7 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::Daemon(args) => {
             report("blkrep: ", &args.resource, lifecycle::run_daemon(context, &args))
         }
+        Verb::Ocf { action } => ocf::run(context, action.as_deref()),
         Verb::Demo(args) => report("blkrep: ", "demo", demo::run(&args).map_err(Failure::from)),
     }
 }
