@@ -3,6 +3,7 @@
 //! One file for each behaviour. Every test makes its own pair (`testbed`), so they run side by
 //! side.
 
+mod agent_bed;
 mod bed;
 
 mod attach;
@@ -30,6 +31,7 @@ mod kernel_device;
 mod large_device;
 mod link_cut;
 mod metadata_damage;
+mod ocf;
 mod outdate;
 mod postgresql;
 mod primary_killed;

@@ -86,7 +86,7 @@ impl Ladder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status_wire::tests::sample;
+    use crate::control::sample_status as sample;
     use ConnectionState::{Connected, Connecting, StandAlone, Unconnected};
     use DiskState::{
         Attaching, Consistent, DUnknown, Diskless, Failed, Inconsistent, Outdated, UpToDate,
