@@ -15,6 +15,8 @@ use replicator::status::Status;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+/// A daemon that does not answer, and was not stopped, is asked so often.
+const ASKED_MAX: u32 = 3;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
 /// An action that is late is killed, and nobody hears its reason: it ends itself before.
@@ -76,9 +78,18 @@ impl Agent {
         Self { context, name, told, parameters, attribute, service, deadline }
     }
 
-    /// Looks at the resource.
+    /// Looks at the resource. A daemon that is slow on a busy machine is not taken for a frozen one,
+    /// which would be killed.
     pub(super) fn look(&self) -> Sight {
-        sight::look(&self.context.run_dir, &self.name)
+        let mut asked = 1;
+        loop {
+            match sight::look(&self.context.run_dir, &self.name) {
+                Sight::Frozen { process: _, is_stopped: false, how: _ } if asked < ASKED_MAX => {
+                    asked += 1;
+                }
+                sight => return sight,
+            }
+        }
     }
 
     /// True when the node was Primary and has not been told otherwise since.

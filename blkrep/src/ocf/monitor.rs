@@ -82,7 +82,7 @@ fn finding(agent: &Agent) -> Finding {
                 format!("process {pid} is starting or stopping {name} and does not get on");
             Finding::Changes(Fault::new(failed(agent.is_marked()), reason))
         }
-        Sight::Frozen { process: _, how } => {
+        Sight::Frozen { process: _, is_stopped: _, how } => {
             agent.rate_nothing();
             let reason = format!("the daemon of {name} is frozen: {how}; demote or stop ends it");
             Finding::Wrong(Fault::new(failed(agent.is_marked()), reason))

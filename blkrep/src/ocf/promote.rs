@@ -10,9 +10,6 @@ use super::validate;
 use crate::control::protocol::{RefusalKind, Request};
 use replicator::state::Role;
 
-/// A daemon that did not answer so many times in a row is left to the cluster's recovery, which
-/// ends it.
-const SILENT_MAX: u32 = 3;
 /// DRBD's agent says it in these words, and people look for them.
 const NO_GOOD_DATA: &str = "Refusing to be promoted to Primary without access to UpToDate data";
 
@@ -20,13 +17,11 @@ const NO_GOOD_DATA: &str = "Refusing to be promoted to Primary without access to
 pub(super) fn promote(agent: &Agent) -> Outcome {
     validate::limits(&agent.told, &agent.parameters)?;
     let mut why = format!("{} was not promoted in time", agent.name);
-    let mut silent = 0;
     let mut was_done = false;
     loop {
         agent.in_time(&why)?;
         match agent.look() {
             Sight::Running(status) => {
-                silent = 0;
                 if status.role == Role::Primary && has_its_device(agent) {
                     agent.rate(&status);
                     return Ok(Exit::Success);
@@ -54,12 +49,10 @@ pub(super) fn promote(agent: &Agent) -> Outcome {
                 let reason = format!("{} does not run here; it must be started first", agent.name);
                 return Err(Fault::new(Exit::NotRunning, reason));
             }
-            Sight::Frozen { process: _, how } => {
-                silent += 1;
-                why = format!("the daemon of {} is frozen: {how}; stop ends it", agent.name);
-                if silent >= SILENT_MAX {
-                    return Err(Fault::new(Exit::Generic, why));
-                }
+            // The recovery that follows a failure ends it and starts another one.
+            Sight::Frozen { process: _, is_stopped: _, how } => {
+                let reason = format!("the daemon of {} is frozen: {how}; stop ends it", agent.name);
+                return Err(Fault::new(Exit::Generic, reason));
             }
             Sight::Passing { pid } => {
                 why = format!("process {pid} is starting or stopping {}", agent.name);

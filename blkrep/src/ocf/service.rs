@@ -42,6 +42,10 @@ impl Service {
         // Starts that failed earlier do not count against this one.
         systemctl(&["reset-failed", unit], ANSWER_MAX).ok();
         let started = systemctl(&["start", unit], limit);
+        if started.is_err() && Self::property(unit, "LoadState") == "not-found" {
+            note(format!("there is no unit {unit}; the daemon is started without systemd"));
+            return None;
+        }
         Some(started.map(drop).map_err(|why| {
             format!("'systemctl start {unit}' failed: {why}; look into 'journalctl -u {unit}'")
         }))
@@ -58,8 +62,11 @@ impl Service {
     /// True while systemd starts the daemon, or is about to start it again.
     pub(super) fn is_starting(&self) -> bool {
         let Some(unit) = &self.unit else { return false };
-        systemctl(&["show", "-p", "ActiveState", "--value", unit], ANSWER_MAX)
-            .is_ok_and(|state| matches!(state.as_str(), "activating" | "reloading"))
+        matches!(Self::property(unit, "ActiveState").as_str(), "activating" | "reloading")
+    }
+
+    fn property(unit: &str, name: &str) -> String {
+        systemctl(&["show", "-p", name, "--value", unit], ANSWER_MAX).unwrap_or_default()
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Sight {
     Frozen {
         /// The daemon; none when it cannot be seen from here.
         process: Option<DaemonProcess>,
+        /// It was stopped (SIGSTOP): asking again is of no use. Another one may just be slow.
+        is_stopped: bool,
         /// What is known of it.
         how: String,
     },
@@ -96,16 +98,16 @@ pub(super) fn daemon_with_lock(run_dir: &Path, name: &str) -> Option<DaemonProce
 
 fn frozen(run_dir: &Path, name: &str, how: &str) -> Sight {
     let process = DaemonProcess::of(run_dir, name).or_else(|| daemon_with_lock(run_dir, name));
-    let state = process.as_ref().map(|process| {
-        let pid = process.pid().as_raw_pid();
-        match state(pid.cast_unsigned()) {
-            Some('T' | 't') => format!("process {pid} is stopped (SIGSTOP)"),
-            Some('D') => format!("process {pid} hangs in the kernel (is a disk hanging?)"),
-            Some(_) | None => format!("process {pid} does not answer"),
-        }
-    });
-    let state = state.unwrap_or_else(|| "its process cannot be seen".to_owned());
-    Sight::Frozen { process, how: format!("{state}: {how}") }
+    let pid = process.as_ref().map(|process| process.pid().as_raw_pid().cast_unsigned());
+    let state = pid.and_then(state);
+    let is_stopped = matches!(state, Some('T' | 't'));
+    let process_is = match (pid, state) {
+        (None, _) => "its process cannot be seen".to_owned(),
+        (Some(pid), _) if is_stopped => format!("process {pid} is stopped (SIGSTOP)"),
+        (Some(pid), Some('D')) => format!("process {pid} hangs in the kernel (is a disk hanging?)"),
+        (Some(pid), _) => format!("process {pid} does not answer"),
+    };
+    Sight::Frozen { process, is_stopped, how: format!("{process_is}: {how}") }
 }
 
 fn without_socket(run_dir: &Path, name: &str) -> Sight {

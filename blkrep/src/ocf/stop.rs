@@ -25,7 +25,7 @@ pub(super) fn stop(agent: &Agent) -> Outcome {
         let result = match agent.look() {
             Sight::Absent => break,
             Sight::Dead { left } => agent.bury(&left),
-            Sight::Frozen { process, how } => agent.kill(process, &how),
+            Sight::Frozen { process, is_stopped: _, how } => agent.kill(process, &how),
             Sight::Running(status) => {
                 let is_primary = status.role == Role::Primary || agent.is_marked();
                 let limit = patience.saturating_sub(begun.elapsed()).max(PASSING_MAX.min(patience));
