@@ -177,9 +177,18 @@ fn a_primary_that_is_frozen_is_failed_until_it_is_demoted_or_stopped() {
         cluster.expect(a, "promote", 0);
         let pid = daemon(a);
         cluster.signal(a, Signal::STOP);
-        let frozen = cluster.expect(a, "monitor", 9);
+        let frozen = cluster.expect_with(a, "monitor", &[PROBE], 9);
         assert!(frozen.contains("is frozen") && !frozen.contains("is dead"), "{frozen}");
-        cluster.expect_with(a, "monitor", &[PROBE], 9);
+        assert_eq!(daemon(a), pid, "a probe looks, and does nothing");
+        if cure == "demote" {
+            // What waits for it is stopped before it is demoted, and must not hang.
+            let frozen = cluster.expect(a, "monitor", 9);
+            assert!(frozen.contains("is frozen"), "{frozen}");
+            assert_eq!(daemon(a), None, "its users still wait");
+            let dead = cluster.expect(a, "monitor", 9);
+            assert!(dead.contains("is dead"), "{dead}");
+            assert!(mark(a).exists(), "it was Primary until it is demoted");
+        }
         cluster.expect(a, cure, 0);
         assert_ne!(daemon(a), pid);
         assert!(!mark(a).exists(), "{cure} left the mark");

@@ -55,6 +55,15 @@ impl Agent {
         }
     }
 
+    /// As [`Agent::kill`], for good: systemd does not start it again.
+    ///
+    /// # Errors
+    /// It is still there; in words.
+    pub(super) fn end(&self, process: Option<DaemonProcess>, why: &str) -> Result<(), String> {
+        self.service.forbid();
+        self.kill(process, why)
+    }
+
     /// Ends a daemon that does not answer. What waited for it gets errors.
     ///
     /// # Errors
@@ -65,13 +74,23 @@ impl Agent {
         };
         let pid = process.pid().as_raw_pid();
         note(format!("{}: {why}; process {pid} is killed", self.name));
-        // Otherwise systemd starts it again at once.
-        self.service.forbid();
         process.kill().map_err(|error| format!("cannot kill process {pid}: {error}"))?;
         if process.wait_for_end(KILL_MAX.min(self.left())) {
             Ok(())
         } else {
             Err(format!("process {pid} was killed and is still there; is a disk hanging?"))
+        }
+    }
+
+    /// Has the users of a dead Primary's device get errors instead of waiting. The mark stays: it is
+    /// a Primary's that has failed until it is demoted or stopped.
+    pub(super) fn give_errors(&self) {
+        let socket = control_socket(&self.context.run_dir, &self.name);
+        let released = ResumeMark::take(&socket)
+            .map_err(|error| error.to_string())
+            .and_then(|_lock| device::release_dead(&self.context, &self.name));
+        if let Err(text) = released {
+            note(format!("{}: whoever uses its device may wait: {text}", self.name));
         }
     }
 

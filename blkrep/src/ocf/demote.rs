@@ -51,7 +51,7 @@ pub(super) fn demote(agent: &Agent) -> Outcome {
                 }
                 Err(text) => why = text,
             },
-            Sight::Frozen { process, is_stopped: _, how } => match agent.kill(process, &how) {
+            Sight::Frozen { process, is_stopped: _, how } => match agent.end(process, &how) {
                 Ok(()) => {
                     was_cured = true;
                     continue;

@@ -132,6 +132,40 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_has_every_parameter_action_and_code() {
+        use super::super::exit::Exit;
+        let manual = include_str!("../../../docs/pacemaker-agent.md");
+        let rows: Vec<&str> = manual.lines().filter(|line| line.starts_with("| ")).collect();
+        let row = |begin: &str| {
+            let found = rows.iter().find(|row| row.starts_with(begin));
+            *found.unwrap_or_else(|| panic!("no row {begin}"))
+        };
+        for Parameter { name, default, .. } in PARAMETERS {
+            let row = row(&format!("| `{name}` |"));
+            if let Some(default) = default {
+                assert!(row.contains(&format!("| `{default}` |")), "{row}");
+            }
+        }
+        for Advice { action, timeout_s, recurs: _ } in ADVICE {
+            row(&format!("| `{}` | {timeout_s} s |", action.name()));
+        }
+        for exit in [
+            Exit::Success,
+            Exit::Generic,
+            Exit::Arguments,
+            Exit::Unimplemented,
+            Exit::Permission,
+            Exit::NotInstalled,
+            Exit::NotConfigured,
+            Exit::NotRunning,
+            Exit::RunningPromoted,
+            Exit::FailedPromoted,
+        ] {
+            row(&format!("| {} |", exit.code()));
+        }
+    }
+
+    #[test]
     fn texts_cannot_break_the_document() {
         assert_eq!(escaped("a < \"b\" & c"), "a &lt; &quot;b&quot; &amp; c");
     }

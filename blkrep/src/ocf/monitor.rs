@@ -1,4 +1,9 @@
 //! The monitor: what is the matter with the resource here, and what its data are worth.
+//!
+//! The monitor of a Promoted instance does one thing more than look. The cluster stops whatever uses
+//! the device before it demotes, and no file system can be unmounted from a device that waits for a
+//! dead or frozen daemon: the node would be fenced for that. So the daemon that does not answer is
+//! ended, and its device gives its users errors, unless systemd starts it again and it goes on.
 
 use super::agent::Agent;
 use super::device;
@@ -10,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// What is under way is waited for so long, if the action has the time: a daemon that starts, gets
 /// its role or its device back.
-const SETTLE_MAX: Duration = Duration::from_secs(8);
+const SETTLE_MAX: Duration = Duration::from_secs(12);
 
 /// A moment's finding.
 enum Finding {
@@ -66,7 +71,7 @@ fn finding(agent: &Agent) -> Finding {
                 Finding::Is(Exit::Success)
             }
         }
-        Sight::Absent if agent.service.is_starting() => {
+        Sight::Absent if agent.service.is_at_work() => {
             let reason = format!("systemd starts the daemon of {name}, and it is not up yet");
             Finding::Changes(Fault::new(Exit::Generic, reason))
         }
@@ -82,10 +87,22 @@ fn finding(agent: &Agent) -> Finding {
                 format!("process {pid} is starting or stopping {name} and does not get on");
             Finding::Changes(Fault::new(failed(agent.is_marked()), reason))
         }
-        Sight::Frozen { process: _, is_stopped: _, how } => {
+        Sight::Frozen { process, is_stopped: _, how } => {
+            let was_primary = agent.is_marked();
             agent.rate_nothing();
             let reason = format!("the daemon of {name} is frozen: {how}; demote or stop ends it");
-            Finding::Wrong(Fault::new(failed(agent.is_marked()), reason))
+            let fault = Fault::new(failed(was_primary), reason);
+            if !was_primary || agent.told.is_probe() {
+                return Finding::Wrong(fault);
+            }
+            match agent.kill(process, &how) {
+                Ok(()) if agent.service.is_at_work() => Finding::Changes(fault),
+                Ok(()) => {
+                    agent.give_errors();
+                    Finding::Wrong(fault)
+                }
+                Err(text) => Finding::Wrong(Fault::new(fault.exit, text)),
+            }
         }
         Sight::Dead { left } => {
             let reason = format!(
@@ -93,10 +110,13 @@ fn finding(agent: &Agent) -> Finding {
                  removes that"
             );
             let fault = Fault::new(Exit::FailedPromoted, reason);
-            if agent.service.is_starting() {
+            if agent.service.is_at_work() {
                 return Finding::Changes(fault);
             }
             agent.rate_nothing();
+            if !agent.told.is_probe() {
+                agent.give_errors();
+            }
             Finding::Wrong(fault)
         }
         Sight::Unclear { exit, why } => Finding::Changes(Fault::new(exit, why)),

@@ -59,10 +59,11 @@ impl Service {
         }
     }
 
-    /// True while systemd starts the daemon, or is about to start it again.
-    pub(super) fn is_starting(&self) -> bool {
+    /// True while systemd starts the daemon, is about to start it again, or has not seen yet that it
+    /// has ended.
+    pub(super) fn is_at_work(&self) -> bool {
         let Some(unit) = &self.unit else { return false };
-        matches!(Self::property(unit, "ActiveState").as_str(), "activating" | "reloading")
+        !matches!(Self::property(unit, "ActiveState").as_str(), "inactive" | "failed" | "")
     }
 
     fn property(unit: &str, name: &str) -> String {
@@ -87,7 +88,7 @@ mod tests {
     fn without_systemd_nothing_is_asked_of_it() {
         let none = Service::of(false, "r0");
         assert_eq!(none.start(ANSWER_MAX), None);
-        assert!(!none.is_starting());
+        assert!(!none.is_at_work());
         none.forbid();
         assert_eq!(Service::of(true, "r0").unit.as_deref(), Some("blkrep@r0.service"));
     }

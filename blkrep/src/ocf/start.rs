@@ -63,7 +63,7 @@ pub(super) fn start(agent: &Agent) -> Outcome {
                     why = text;
                 }
             },
-            Sight::Frozen { process, is_stopped: _, how } => match agent.kill(process, &how) {
+            Sight::Frozen { process, is_stopped: _, how } => match agent.end(process, &how) {
                 Ok(()) => continue,
                 Err(text) => why = text,
             },

@@ -25,7 +25,7 @@ pub(super) fn stop(agent: &Agent) -> Outcome {
         let result = match agent.look() {
             Sight::Absent => break,
             Sight::Dead { left } => agent.bury(&left),
-            Sight::Frozen { process, is_stopped: _, how } => agent.kill(process, &how),
+            Sight::Frozen { process, is_stopped: _, how } => agent.end(process, &how),
             Sight::Running(status) => {
                 let is_primary = status.role == Role::Primary || agent.is_marked();
                 let limit = patience.saturating_sub(begun.elapsed()).max(PASSING_MAX.min(patience));
@@ -36,13 +36,13 @@ pub(super) fn stop(agent: &Agent) -> Outcome {
                 // A command that stops it is no daemon, and is not killed.
                 match sight::daemon_with_lock(&agent.context.run_dir, &agent.name) {
                     Some(process) if begun.elapsed() >= PASSING_MAX.min(patience) => {
-                        agent.kill(Some(process), &text)
+                        agent.end(Some(process), &text)
                     }
                     Some(_) | None => Err(text),
                 }
             }
             Sight::Unclear { exit: _, why } if is_late => {
-                agent.kill(sight::daemon_with_lock(&agent.context.run_dir, &agent.name), &why)
+                agent.end(sight::daemon_with_lock(&agent.context.run_dir, &agent.name), &why)
             }
             Sight::Unclear { exit: _, why } => Err(why),
         };
@@ -72,13 +72,13 @@ fn end(agent: &Agent, is_primary: bool, limit: Duration, is_late: bool) -> Resul
             Ok(()) => {}
             // In use: whoever uses it may be about to end.
             Err(Denied::Refused(RefusalKind::State, text)) => return Err(text),
-            Err(denied) if is_late => return agent.kill(process, &denied.text()),
+            Err(denied) if is_late => return agent.end(process, &denied.text()),
             Err(denied) => return Err(denied.text()),
         }
     }
     match process {
         Some(process) if !process.wait_for_end(limit) => {
-            agent.kill(Some(process), "it said that it ends, and does not")
+            agent.end(Some(process), "it said that it ends, and does not")
         }
         Some(_) | None => Ok(()),
     }
