@@ -1,4 +1,4 @@
-//! The resource agent as Pacemaker calls it: the installed wrapper, its environment, and a cluster's
+//! The resource agent as Pacemaker calls it: the installed wrapper, its environment, and a
 //! `crm_attribute` that notes what it was told.
 
 use crate::bed::options;

@@ -62,8 +62,8 @@ pub fn ask(run_dir: &Path, resource: &str, request: Request) -> Result<Response,
     ask_within(run_dir, resource, request, request.patience() + GRACE)
 }
 
-/// As [`ask`], with a limit of the whole exchange: a process that is stopped (SIGSTOP) still has its
-/// socket, takes connections until their queue is full, and never answers.
+/// As [`ask`], with a limit of the whole exchange: a process that is stopped (SIGSTOP) still has
+/// its socket, takes connections until their queue is full, and never answers.
 ///
 /// # Errors
 /// As [`ask`].
@@ -77,13 +77,16 @@ pub fn ask_within(
     let socket = control_socket(run_dir, resource);
     let stream = match connect_until(&socket, deadline) {
         Ok(stream) => stream,
-        Err(source) => match source.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                return Err(ControlError::NotUp { resource: resource.to_owned() });
-            }
-            ErrorKind::TimedOut => return Err(ControlError::NoAnswer { source }),
-            _ => return Err(ControlError::Unreachable { socket, source }),
-        },
+        Err(source) => {
+            let kind = source.kind();
+            return Err(if matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+                ControlError::NotUp { resource: resource.to_owned() }
+            } else if kind == ErrorKind::TimedOut {
+                ControlError::NoAnswer { source }
+            } else {
+                ControlError::Unreachable { socket, source }
+            });
+        }
     };
     let line =
         exchange(&stream, request, deadline).map_err(|source| ControlError::NoAnswer { source })?;

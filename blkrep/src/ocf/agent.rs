@@ -78,17 +78,17 @@ impl Agent {
         Self { context, name, told, parameters, attribute, service, deadline }
     }
 
-    /// Looks at the resource. A daemon that is slow on a busy machine is not taken for a frozen one,
-    /// which would be killed.
+    /// Looks at the resource. A daemon that is slow on a busy machine is not taken for a frozen
+    /// one, which would be killed.
     pub(super) fn look(&self) -> Sight {
         let mut asked = 1;
         loop {
-            match sight::look(&self.context.run_dir, &self.name) {
-                Sight::Frozen { process: _, is_stopped: false, how: _ } if asked < ASKED_MAX => {
-                    asked += 1;
-                }
-                sight => return sight,
+            let sight = sight::look(&self.context.run_dir, &self.name);
+            let may_be_slow = matches!(sight, Sight::Frozen { is_stopped: false, .. });
+            if !may_be_slow || asked >= ASKED_MAX {
+                return sight;
             }
+            asked += 1;
         }
     }
 

@@ -82,8 +82,8 @@ impl Agent {
         }
     }
 
-    /// Has the users of a dead Primary's device get errors instead of waiting. The mark stays: it is
-    /// a Primary's that has failed until it is demoted or stopped.
+    /// Has the users of a dead Primary's device get errors instead of waiting. The mark stays: it
+    /// is a Primary's that has failed until it is demoted or stopped.
     pub(super) fn give_errors(&self) {
         let socket = control_socket(&self.context.run_dir, &self.name);
         let released = ResumeMark::take(&socket)

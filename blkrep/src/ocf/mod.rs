@@ -1,14 +1,14 @@
 //! The OCF resource agent: what Pacemaker asks, and how it is answered (`docs/pacemaker-agent.md`).
 //!
-//! The shell wrapper that Pacemaker runs hands its one argument over; everything else comes from the
-//! environment. Nothing is printed on standard output but the metadata; a failure's last line on
-//! standard error is its reason.
+//! The shell wrapper that Pacemaker runs hands its one argument over; everything else comes from
+//! the environment. Nothing is printed on standard output but the metadata; a failure's last line
+//! on standard error is its reason.
 //!
 //! | to read about | open |
 //! |---|---|
-//! | what is asked: actions, parameters, what the cluster tells | `action`, `parameters`, `environment`, `metadata` |
-//! | what each action does | `start`, `stop`, `promote`, `demote`, `monitor`, `notify`, `validate` |
-//! | what they stand on: a look at the daemon, orders, cures | `sight`, `agent`, `cure`, `device`, `service` |
+//! | what is asked | `action`, `parameters`, `environment`, `metadata` |
+//! | what each action does | `start`, `stop`, `promote`, `demote`, `monitor`, and so on |
+//! | what they stand on | `sight` looks, `agent` orders, `cure` mends; `device`, `service` |
 //! | what the data are worth, and who is told | `score`, `attribute` |
 //! | how it ends | `exit` |
 

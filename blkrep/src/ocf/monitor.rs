@@ -1,9 +1,10 @@
 //! The monitor: what is the matter with the resource here, and what its data are worth.
 //!
-//! The monitor of a Promoted instance does one thing more than look. The cluster stops whatever uses
-//! the device before it demotes, and no file system can be unmounted from a device that waits for a
-//! dead or frozen daemon: the node would be fenced for that. So the daemon that does not answer is
-//! ended, and its device gives its users errors, unless systemd starts it again and it goes on.
+//! The monitor of a Promoted instance does one thing more than look. The cluster stops whatever
+//! uses the device before it demotes, and no file system can be unmounted from a device that waits
+//! for a dead or frozen daemon: the node would be fenced for that. So the daemon that does not
+//! answer is ended, and its device gives its users errors, unless systemd starts it again and it
+//! goes on.
 
 use super::agent::Agent;
 use super::device;

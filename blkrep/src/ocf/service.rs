@@ -59,8 +59,8 @@ impl Service {
         }
     }
 
-    /// True while systemd starts the daemon, is about to start it again, or has not seen yet that it
-    /// has ended.
+    /// True while systemd starts the daemon, is about to start it again, or has not seen yet that
+    /// it has ended.
     pub(super) fn is_at_work(&self) -> bool {
         let Some(unit) = &self.unit else { return false };
         !matches!(Self::property(unit, "ActiveState").as_str(), "inactive" | "failed" | "")
