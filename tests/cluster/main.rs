@@ -32,6 +32,7 @@ mod large_device;
 mod link_cut;
 mod metadata_damage;
 mod ocf;
+mod ocf_device;
 mod ocf_tools;
 mod outdate;
 mod postgresql;

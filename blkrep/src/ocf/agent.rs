@@ -107,7 +107,7 @@ impl Agent {
     /// # Errors
     /// There is no time left: a failure, for the reason `why`.
     pub(super) fn in_time(&self, why: &str) -> Result<(), Fault> {
-        if self.left().is_zero() { Err(Fault::new(Exit::Generic, why)) } else { Ok(()) }
+        if self.left().is_zero() { Err(self.too_late(why)) } else { Ok(()) }
     }
 
     /// Waits a little before the next try.
@@ -116,10 +116,27 @@ impl Agent {
     /// There is no time for one: a failure, for the reason `why`.
     pub(super) fn rest(&self, why: &str) -> Result<(), Fault> {
         if self.left() <= PAUSE {
-            return Err(Fault::new(Exit::Generic, why));
+            return Err(self.too_late(why));
         }
         sleep(PAUSE);
         Ok(())
+    }
+
+    fn too_late(&self, why: &str) -> Fault {
+        if why.is_empty() {
+            let reason = format!("{}: not done in time; look into the daemon's log", self.name);
+            return Fault::new(Exit::Generic, reason);
+        }
+        Fault::new(Exit::Generic, why)
+    }
+
+    /// Why it does not go on, in words: that the last try was cut short by the end of the time says
+    /// less than what the try before it was told (`last`).
+    pub(super) fn reason(&self, denied: Denied, last: String) -> String {
+        match denied {
+            Denied::Silent(_) if self.left().is_zero() && !last.is_empty() => last,
+            Denied::Silent(text) | Denied::Refused(_, text) => text,
+        }
     }
 
     /// Tells the daemon to do something within `limit`.

@@ -88,7 +88,7 @@ impl Agent {
         let socket = control_socket(&self.context.run_dir, &self.name);
         let released = ResumeMark::take(&socket)
             .map_err(|error| error.to_string())
-            .and_then(|_lock| device::release_dead(&self.context, &self.name));
+            .and_then(|lock| device::release_dead(&self.context, &self.name, &lock));
         if let Err(text) = released {
             note(format!("{}: whoever uses its device may wait: {text}", self.name));
         }
@@ -102,12 +102,12 @@ impl Agent {
     pub(super) fn bury(&self, left: &str) -> Result<(), String> {
         note(format!("{}: the daemon is dead, and was Primary; {left} is removed", self.name));
         self.service.forbid();
-        if !self.context.run_dir.exists() {
-            return device::release_dead(&self.context, &self.name);
-        }
-        let socket = control_socket(&self.context.run_dir, &self.name);
+        let run_dir = &self.context.run_dir;
+        std::fs::create_dir_all(run_dir)
+            .map_err(|error| format!("cannot create {}: {error}", run_dir.display()))?;
+        let socket = control_socket(run_dir, &self.name);
         let mark = ResumeMark::take(&socket).map_err(|error| error.to_string())?;
-        device::release_dead(&self.context, &self.name)?;
+        device::release_dead(&self.context, &self.name, &mark)?;
         mark.remove().map_err(|error| format!("cannot remove {}: {error}", mark.path().display()))
     }
 }

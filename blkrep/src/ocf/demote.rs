@@ -16,7 +16,7 @@ const MARK_STAYS: &str =
 /// Demotes. After a death it starts the daemon again, as a Secondary: that is what a demoted
 /// instance is, and the cluster may ask nothing more of it.
 pub(super) fn demote(agent: &Agent) -> Outcome {
-    let mut why = format!("{} was not demoted in time", agent.name);
+    let mut why = String::new();
     let mut was_cured = false;
     let mut was_told = false;
     loop {
@@ -32,7 +32,7 @@ pub(super) fn demote(agent: &Agent) -> Outcome {
                     Ok(()) => why = MARK_STAYS.to_owned(),
                     // Somebody uses the device, and may soon not; or it is frozen, and the next
                     // look shows that.
-                    Err(denied) => why = denied.text(),
+                    Err(denied) => why = agent.reason(denied, why),
                 }
             }
             Sight::Running(status) => {

@@ -2,8 +2,8 @@
 //! and how a dead daemon's is got rid of.
 
 use crate::cli::context::Context;
-use crate::daemon::KernelDevicePlan;
-use crate::frontend::kernel::attach::KernelDevice;
+use crate::dataplane::resume_mark::ResumeMark;
+use crate::frontend::{self, Dead};
 use std::fs;
 use std::path::PathBuf;
 
@@ -27,31 +27,18 @@ pub(super) fn left(name: &str) -> Option<String> {
 pub(super) fn is_wanted(context: &Context, name: &str) -> bool {
     let Ok(resource) = context.load(name) else { return false };
     let Ok(index) = resource.node_index(&context.node) else { return false };
-    resource.node(index).device.is_some()
+    let node = resource.node(index);
+    node.device.is_some() || node.attach_helper.is_some()
 }
 
 /// Gets rid of the device of a daemon that is dead, whoever uses it: its users get errors, and what
-/// waits in it is never written (D16). The caller has the lock beside the resume mark.
+/// waits in it is never written (D16). Also where the configuration cannot be read.
 ///
 /// # Errors
 /// It is still attached; in words.
-pub(super) fn release_dead(context: &Context, name: &str) -> Result<(), String> {
-    if let Ok(resource) = context.load(name)
-        && let Ok(index) = resource.node_index(&context.node)
-    {
-        let node = resource.node(index);
-        if let Some(index) = node.device {
-            let dead_connection = resource.device_timeout;
-            let plan = KernelDevicePlan { index, dead_connection };
-            let device = KernelDevice::of(name, &node.name, plan);
-            device.drop_old(None).map_err(|error| error.to_string())?;
-        }
-    }
-    let link = link(name);
-    match fs::remove_file(&link) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("cannot remove {}: {error}", link.display()))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+pub(super) fn release_dead(context: &Context, name: &str, lock: &ResumeMark) -> Result<(), String> {
+    let config = context.load(name).ok();
+    let (run_dir, node) = (context.run_dir.as_path(), context.node.as_str());
+    let dead = Dead { run_dir, resource: name, node, config: config.as_ref() };
+    frontend::release_dead(lock, &dead).map_err(|error| error.to_string())
 }

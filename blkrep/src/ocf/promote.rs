@@ -16,7 +16,7 @@ const NO_GOOD_DATA: &str = "Refusing to be promoted to Primary without access to
 /// Promotes. The first try is made at once.
 pub(super) fn promote(agent: &Agent) -> Outcome {
     validate::limits(&agent.told, &agent.parameters)?;
-    let mut why = format!("{} was not promoted in time", agent.name);
+    let mut why = String::new();
     let mut was_done = false;
     loop {
         agent.in_time(&why)?;
@@ -42,7 +42,7 @@ pub(super) fn promote(agent: &Agent) -> Outcome {
                     }
                     // The peer is Primary or is believed to be alive; or this node is Primary and
                     // its device is not there.
-                    Err(denied) => why = denied.text(),
+                    Err(denied) => why = agent.reason(denied, why),
                 }
             }
             Sight::Absent | Sight::Dead { .. } => {

@@ -28,7 +28,7 @@ pub(super) fn start(agent: &Agent) -> Outcome {
     agent.configuration()?;
     let mut tries = 0;
     let mut brought_up = false;
-    let mut why = format!("{} did not start in time", agent.name);
+    let mut why = String::new();
     let mut was_told = false;
     loop {
         agent.in_time(&why)?;
@@ -41,7 +41,7 @@ pub(super) fn start(agent: &Agent) -> Outcome {
                         continue;
                     }
                     Ok(()) => why = MARK_STAYS.to_owned(),
-                    Err(denied) => why = denied.text(),
+                    Err(denied) => why = agent.reason(denied, why),
                 }
             }
             Sight::Running(status) if brought_up && status.disk == DiskState::Diskless => {
