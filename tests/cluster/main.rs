@@ -3,6 +3,7 @@
 //! One file for each behaviour. Every test makes its own pair (`testbed`), so they run side by
 //! side.
 
+mod agent_bed;
 mod bed;
 
 mod attach;
@@ -31,6 +32,9 @@ mod kernel_device;
 mod large_device;
 mod link_cut;
 mod metadata_damage;
+mod ocf;
+mod ocf_device;
+mod ocf_tools;
 mod outdate;
 mod postgresql;
 mod primary_killed;

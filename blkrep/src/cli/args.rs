@@ -202,6 +202,11 @@ pub enum Verb {
     CrmUnfencePeer(UnfenceArgs),
     /// Handler fence-peer: by the cluster's fencing device
     StonithFencePeer(StonithArgs),
+    /// Do what Pacemaker asks of its resource agent; parameters come from the environment
+    Ocf {
+        /// start, stop, promote, demote, monitor, notify, meta-data, validate-all or reload-agent
+        action: Option<String>,
+    },
     /// Run two nodes on this machine, to look at and to break
     Demo(DemoArgs),
 }

@@ -10,15 +10,15 @@ use replicator::status::Status;
 use std::path::PathBuf;
 
 /// The options of every verb, resolved.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) config_dir: PathBuf,
-    pub(super) run_dir: PathBuf,
-    pub(super) node: String,
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) config_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) node: String,
 }
 
 impl Context {
-    pub(super) fn new(global: Global) -> Self {
+    pub(crate) fn new(global: Global) -> Self {
         // The daemon gets these paths and may run elsewhere.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let host = || gethostname::gethostname().to_string_lossy().into_owned();
@@ -30,32 +30,32 @@ impl Context {
     }
 
     /// The names that `target` stands for.
-    pub(super) fn names(&self, target: &str) -> Result<Vec<String>, ConfigError> {
+    pub(crate) fn names(&self, target: &str) -> Result<Vec<String>, ConfigError> {
         match target {
             "all" => config::all_names(&self.config_dir),
             name => Ok(vec![name.to_owned()]),
         }
     }
 
-    pub(super) fn load(&self, name: &str) -> Result<Resource, ConfigError> {
+    pub(crate) fn load(&self, name: &str) -> Result<Resource, ConfigError> {
         config::load(&self.config_dir, name)
     }
 
     /// As [`Context::load`], for a daemon that begins to run beside those of other resources.
-    pub(super) fn load_to_run(&self, name: &str) -> Result<Resource, ConfigError> {
+    pub(crate) fn load_to_run(&self, name: &str) -> Result<Resource, ConfigError> {
         let resource = self.load(name)?;
         config::check_device(&self.config_dir, &resource, &self.node)?;
         Ok(resource)
     }
 
     /// Where the disk of that node was known to end.
-    pub(super) fn disk_ends(&self, name: &str, node: &NodeConfig) -> DiskEnds {
+    pub(crate) fn disk_ends(&self, name: &str, node: &NodeConfig) -> DiskEnds {
         DiskEnds::at(disk_ends(&self.run_dir, name, &node.name))
     }
 
     /// Sends a request; a refusal is a failure. The configuration is looked at only when nobody
     /// answers: a daemon that runs can be asked even when its file has been broken since.
-    pub(super) fn ask(&self, name: &str, request: Request) -> Result<Response, Failure> {
+    pub(crate) fn ask(&self, name: &str, request: Request) -> Result<Response, Failure> {
         match ask(&self.run_dir, name, request) {
             Ok(Response::Refused { kind, text }) => Err(Failure::Refused { kind, text }),
             Ok(response) => Ok(response),
@@ -67,7 +67,7 @@ impl Context {
         }
     }
 
-    pub(super) fn status(&self, name: &str) -> Result<Status, Failure> {
+    pub(crate) fn status(&self, name: &str) -> Result<Status, Failure> {
         match self.ask(name, Request::Status)? {
             Response::Status(status) => Ok(*status),
             Response::Done | Response::Refused { kind: _, text: _ } => {

@@ -33,6 +33,8 @@ const LAST_LINES: usize = 5;
 const LAST_BYTES_MAX: u64 = 64 << 10;
 /// Environment variable with a filter for the log, as tracing-subscriber reads it.
 const LOG_VARIABLE: &str = "BLKREP_LOG";
+/// How the variables begin that a cluster manager sets for a resource agent.
+const MANAGER_PREFIX: &[u8] = b"OCF_";
 
 pub(super) fn create_metadata(context: &Context, name: &str, force: bool) -> Result<(), Failure> {
     let resource = context.load(name)?;
@@ -52,6 +54,14 @@ pub(super) fn create_metadata(context: &Context, name: &str, force: bool) -> Res
 
 /// Starts the daemon in the background, unless it runs.
 pub(super) fn up(context: &Context, name: &str) -> Result<(), Failure> {
+    up_within(context, name, START_MAX)
+}
+
+/// As `up`; a daemon that is not ready after `patience` is left to itself.
+///
+/// # Errors
+/// It does not run, or is not ready in time.
+pub(crate) fn up_within(context: &Context, name: &str, patience: Duration) -> Result<(), Failure> {
     match ask(&context.run_dir, name, Request::Status) {
         Ok(_) => return Ok(()),
         Err(ControlError::NotUp { resource: _ }) => {}
@@ -74,11 +84,18 @@ pub(super) fn up(context: &Context, name: &str) -> Result<(), Failure> {
         .map_err(io("open", &log_path))?;
     let said_before_bytes = log.metadata().map_err(io("look at", &log_path))?.len();
     let child = start(context, name, log).map_err(io("start the daemon and log to", &log_path))?;
-    wait_until_up(context, name, child, &log_path, said_before_bytes)
+    wait_until_up(context, name, child, &log_path, (said_before_bytes, patience))
 }
 
 fn start(context: &Context, name: &str, log: File) -> io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    // What a cluster manager tells of one action is not for the daemon, nor for its handlers.
+    for (variable, _) in std::env::vars_os() {
+        if variable.as_encoded_bytes().starts_with(MANAGER_PREFIX) {
+            command.env_remove(variable);
+        }
+    }
+    command
         .args(["daemon", name, "--detach", "--node", &context.node])
         .arg("--config-dir")
         .arg(&context.config_dir)
@@ -95,9 +112,9 @@ fn wait_until_up(
     name: &str,
     mut child: Child,
     log_path: &Path,
-    said_before_bytes: u64,
+    (said_before_bytes, patience): (u64, Duration),
 ) -> Result<(), Failure> {
-    let deadline = Instant::now() + START_MAX;
+    let deadline = Instant::now() + patience;
     loop {
         match ask(&context.run_dir, name, Request::Status) {
             // The next command of a script would be refused while the metadata are being read.
@@ -123,7 +140,7 @@ fn wait_until_up(
         }
         if Instant::now() >= deadline {
             let text =
-                format!("the daemon is not ready after {} s; look into {log}", START_MAX.as_secs());
+                format!("the daemon is not ready after {} s; look into {log}", patience.as_secs());
             return Err(Failure::Daemon { text });
         }
         std::thread::sleep(POLL);
@@ -131,7 +148,7 @@ fn wait_until_up(
 }
 
 /// True until the disk was attached, or given up, and the first dial is made.
-pub(super) fn is_starting(status: &Status) -> bool {
+pub(crate) fn is_starting(status: &Status) -> bool {
     status.connection == ConnectionState::Unconnected
         && matches!(status.disk, DiskState::Diskless | DiskState::Attaching)
 }

@@ -1,12 +1,12 @@
 //! The command line: reads it, carries the verb out on each resource, and makes the exit code.
 
 mod args;
-mod context;
+pub(crate) mod context;
 mod failure;
 mod fence;
 mod inspect;
-mod lifecycle;
-mod outdate;
+pub(crate) mod lifecycle;
+pub(crate) mod outdate;
 mod show;
 mod wait;
 
@@ -16,6 +16,7 @@ pub use fence::{FenceArgs, StonithArgs, UnfenceArgs};
 
 use crate::control::protocol::Request;
 use crate::demo;
+use crate::ocf;
 use crate::render::words;
 use clap::Parser;
 use context::Context;
@@ -99,6 +100,7 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::CrmFencePeer(args) => fence::crm_fence_peer(context, &args),
         Verb::CrmUnfencePeer(args) => fence::crm_unfence_peer(context, &args),
         Verb::StonithFencePeer(args) => fence::stonith_fence_peer(context, &args),
+        Verb::Ocf { action } => ocf::run(context, action.as_deref()),
         Verb::Demo(args) => report("blkrep: ", "demo", demo::run(&args).map_err(Failure::from)),
     }
 }

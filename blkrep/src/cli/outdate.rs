@@ -6,7 +6,11 @@ use crate::control::client::ControlError;
 use crate::control::protocol::{RefusalKind, Request};
 use crate::outdate_md::{self, Marked};
 
-pub(super) fn outdate(context: &Context, name: &str) -> Result<(), Failure> {
+/// Marks this node's replica as Outdated, by its daemon or on its disk.
+///
+/// # Errors
+/// It is not marked, or worse already.
+pub(crate) fn outdate(context: &Context, name: &str) -> Result<(), Failure> {
     match context.ask(name, Request::Outdate) {
         Ok(_) => return Ok(()),
         // A daemon without a disk has let go of it, or never had it.

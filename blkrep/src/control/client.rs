@@ -5,8 +5,9 @@ use crate::config::control_socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{PidfdFlags, pidfd_open};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,10 @@ use thiserror::Error;
 /// What the client waits beyond the daemon's own patience: the daemon answers itself when its data
 /// path does not.
 const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at a queue of connections that is full.
+const QUEUE_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes of an answer that are read at once.
+const READ_BYTES: usize = 4096;
 
 /// Why a daemon gave no answer.
 #[derive(Debug, Error)]
@@ -48,36 +53,111 @@ pub enum ControlError {
     },
 }
 
-/// Sends one request to the daemon of `resource` and reads its response.
+/// Sends one request to the daemon of `resource` and reads its response. Waits as long as the
+/// daemon itself may take.
 ///
 /// # Errors
 /// Not up, not reachable, no answer in time, or no answer that this version understands.
 pub fn ask(run_dir: &Path, resource: &str, request: Request) -> Result<Response, ControlError> {
+    ask_within(run_dir, resource, request, request.patience() + GRACE)
+}
+
+/// As [`ask`], with a limit of the whole exchange: a process that is stopped (SIGSTOP) still has
+/// its socket, takes connections until their queue is full, and never answers.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_within(
+    run_dir: &Path,
+    resource: &str,
+    request: Request,
+    limit: Duration,
+) -> Result<Response, ControlError> {
+    let deadline = Instant::now() + limit;
     let socket = control_socket(run_dir, resource);
-    let stream = UnixStream::connect(&socket).map_err(|source| {
-        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
-            ControlError::NotUp { resource: resource.to_owned() }
-        } else {
-            ControlError::Unreachable { socket, source }
+    let stream = match connect_until(&socket, deadline) {
+        Ok(stream) => stream,
+        Err(source) => {
+            let kind = source.kind();
+            return Err(if matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+                ControlError::NotUp { resource: resource.to_owned() }
+            } else if kind == ErrorKind::TimedOut {
+                ControlError::NoAnswer { source }
+            } else {
+                ControlError::Unreachable { socket, source }
+            });
         }
-    })?;
-    let line = exchange(&stream, request).map_err(|source| ControlError::NoAnswer { source })?;
+    };
+    let line =
+        exchange(&stream, request, deadline).map_err(|source| ControlError::NoAnswer { source })?;
     serde_json::from_str(&line)
         .map_err(|error| ControlError::Nonsense { reason: error.to_string() })
 }
 
+/// Connects without ever waiting in the kernel: there a full queue is waited for without a limit.
+fn connect_until(socket: &Path, deadline: Instant) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(socket)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    loop {
+        let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        match connect(&fd, &address) {
+            Ok(()) => {
+                let stream = UnixStream::from(fd);
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => {
+                std::thread::sleep(QUEUE_PAUSE);
+            }
+            Err(Errno::AGAIN) => {
+                let text = "its queue of connections is full";
+                return Err(io::Error::new(ErrorKind::TimedOut, text));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
 /// The process of a daemon, held so that its end can be waited for.
 #[derive(Debug)]
-pub struct DaemonProcess(OwnedFd);
+pub struct DaemonProcess {
+    held: OwnedFd,
+    pid: Pid,
+}
 
 impl DaemonProcess {
     /// The process that listens on the control socket of `resource`; none when there is none to be
     /// seen from here (it may run in another process namespace).
     #[must_use]
     pub fn of(run_dir: &Path, resource: &str) -> Option<Self> {
-        let stream = UnixStream::connect(control_socket(run_dir, resource)).ok()?;
-        let pid = socket_peercred(&stream).ok()?.pid;
-        pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
+        let socket = control_socket(run_dir, resource);
+        let stream = connect_until(&socket, Instant::now()).ok()?;
+        Self::numbered(socket_peercred(&stream).ok()?.pid)
+    }
+
+    /// The process of that number; none when there is none.
+    #[must_use]
+    pub fn numbered(pid: Pid) -> Option<Self> {
+        let held = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        Some(Self { held, pid })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Ends it at once (SIGKILL), also when it is stopped. Never hits another process that has got
+    /// its number since.
+    ///
+    /// # Errors
+    /// This process may not do that. That it has ended already is no error.
+    pub fn kill(&self) -> io::Result<()> {
+        match pidfd_send_signal(&self.held, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Waits until it has ended, and with it all its locks are free. False when it has not after
@@ -89,7 +169,7 @@ impl DaemonProcess {
             let left = deadline.saturating_duration_since(Instant::now());
             let left =
                 Timespec::try_from(left).expect("invariant: patience is a matter of seconds");
-            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+            let mut fds = [PollFd::new(&self.held, PollFlags::IN)];
             match poll(&mut fds, Some(&left)) {
                 Ok(0) => return false,
                 Ok(_) => return true,
@@ -101,24 +181,43 @@ impl DaemonProcess {
     }
 }
 
-fn exchange(mut stream: &UnixStream, request: Request) -> io::Result<String> {
-    stream.set_write_timeout(Some(GRACE))?;
-    stream.set_read_timeout(Some(request.patience() + GRACE))?;
+fn exchange(mut stream: &UnixStream, request: Request, deadline: Instant) -> io::Result<String> {
+    let left = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(late()) } else { Ok(Some(left)) }
+    };
     let mut line = serde_json::to_string(&request).map_err(io::Error::other)?;
     line.push('\n');
-    stream.write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(RESPONSE_BYTES_MAX as u64)).read_line(&mut answer)?;
-    if !answer.ends_with('\n') {
-        return Err(io::Error::new(ErrorKind::UnexpectedEof, "it closed the connection"));
+    stream.set_write_timeout(left()?)?;
+    stream.write_all(line.as_bytes()).map_err(in_words)?;
+    let mut answer = Vec::new();
+    while answer.last() != Some(&b'\n') {
+        // Every read has only what is left: an answer in drops is no way to hold this process.
+        stream.set_read_timeout(left()?)?;
+        let mut bytes = [0; READ_BYTES];
+        let read = stream.read(&mut bytes).map_err(in_words)?;
+        if read == 0 || answer.len() + read > RESPONSE_BYTES_MAX {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "it closed the connection"));
+        }
+        answer.extend_from_slice(&bytes[..read]);
     }
-    Ok(answer)
+    String::from_utf8(answer).map_err(io::Error::other)
+}
+
+fn late() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "nothing came in time")
+}
+
+/// The kernel calls a limit that is over "Resource temporarily unavailable".
+fn in_words(error: io::Error) -> io::Error {
+    if error.kind() == ErrorKind::WouldBlock { late() } else { error }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::demo::scratch_dir::ScratchDir;
+    use std::io::{BufRead, BufReader};
     use std::os::unix::net::UnixListener;
     use std::thread;
 
@@ -158,5 +257,43 @@ mod tests {
         assert_eq!(not_up(ask(dir.path(), "r0", Request::Status).unwrap_err()), expected);
         drop(UnixListener::bind(control_socket(dir.path(), "r0")).unwrap());
         assert_eq!(not_up(ask(dir.path(), "r0", Request::Status).unwrap_err()), expected);
+    }
+
+    #[test]
+    fn a_limit_holds_for_silence_for_drops_and_for_a_full_queue() {
+        const LIMIT: Duration = Duration::from_millis(300);
+        // What a test on a loaded machine may take, far below the patience of an unlimited request.
+        const AT_MOST: Duration = Duration::from_secs(5);
+        let dir = ScratchDir::new("client-limit");
+        let listener = UnixListener::bind(control_socket(dir.path(), "r0")).unwrap();
+        let ask = || {
+            let begun = Instant::now();
+            let error = ask_within(dir.path(), "r0", Request::Down, LIMIT).unwrap_err();
+            let took = begun.elapsed();
+            assert!(LIMIT <= took && took < AT_MOST, "{took:?}: {error}");
+            assert!(matches!(error, ControlError::NoAnswer { source: _ }), "{error}");
+            error.to_string()
+        };
+        // Nobody accepts.
+        assert!(ask().contains("nothing came in time"));
+        let dripping = listener.try_clone().unwrap();
+        let dripper = thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = dripping.accept().unwrap();
+                while stream.write_all(b"{").is_ok() {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        assert!(ask().contains("nothing came in time"));
+        dripper.join().unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = connect_until(&control_socket(dir.path(), "r0"), Instant::now()) {
+            queued.push(stream);
+            assert!(queued.len() < 100, "the queue has no end");
+        }
+        assert!(ask().contains("queue of connections is full"));
+        assert!(DaemonProcess::of(dir.path(), "r0").is_none(), "nobody can be seen");
     }
 }

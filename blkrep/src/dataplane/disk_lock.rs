@@ -55,7 +55,9 @@ fn try_lock(fd: &OwnedFd, operation: FlockOperation) -> Result<(), LockHolder> {
     }
 }
 
-fn holder(fd: &OwnedFd) -> LockHolder {
+/// Who holds the lock on the open file, as far as can be seen from here. Takes nothing, so that it
+/// is in nobody's way.
+pub(crate) fn holder(fd: &OwnedFd) -> LockHolder {
     let Ok(stat) = rustix::fs::fstat(fd) else { return LockHolder::Unknown };
     let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
     let file = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);

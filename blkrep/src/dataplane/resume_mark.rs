@@ -7,7 +7,7 @@
 //! on a file of its own that is never removed: a lock on a name that comes and goes excludes
 //! nobody.
 
-use super::disk_lock::{LockHolder, lock};
+use super::disk_lock::{LockHolder, holder, lock};
 use replicator::event::ResumeMark as Change;
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -68,6 +68,21 @@ impl ResumeMark {
             Ok(()) => Ok(Self { path: control_socket.with_extension("resume"), _lock: file }),
             Err(holder) => Err(MarkError::Locked { path, holder }),
         }
+    }
+
+    /// The process that has the lock, without touching it: who only looks must not keep a daemon
+    /// from starting. None when there is none that can be seen.
+    pub(crate) fn holder(control_socket: &Path) -> Option<u32> {
+        let file = fs::File::open(control_socket.with_extension("lock")).ok()?;
+        match holder(&OwnedFd::from(file)) {
+            LockHolder::Process { pid, name: _ } => Some(pid),
+            LockHolder::Unknown | LockHolder::Impossible(_) => None,
+        }
+    }
+
+    /// True when the mark is there, whoever has the lock.
+    pub(crate) fn is_beside(control_socket: &Path) -> bool {
+        control_socket.with_extension("resume").exists()
     }
 
     /// True when it is there.
