@@ -169,6 +169,8 @@ impl Conversion<'_> {
     }
 
     fn say(&mut self, severity: Severity, setting: &Setting, text: String) {
+        // The table of options is also one of a document, which has other quotes.
+        let text = text.replace('`', "'");
         add(self.notes, Note::new(severity, &setting.place, text));
     }
 }

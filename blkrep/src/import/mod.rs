@@ -194,7 +194,8 @@ fn about_global(document: &Document, notes: &mut Vec<Note>) {
 
 /// The file, with what is lost in it.
 fn converted(file: &Path, notes: &[Note], draft: Draft) -> Converted {
-    let mut heading = vec![format!("Converted from {} by blkrep import-drbd.", file.display())];
+    let (name, file) = (&draft.name, file.display());
+    let mut heading = vec![format!("{name}.toml: converted from {file} by blkrep import-drbd.")];
     let warnings = notes.iter().filter(|note| note.severity == Severity::Warning);
     heading.extend(warnings.map(ToString::to_string));
     Converted { toml: draft.text(&heading), name: draft.name, secret: draft.secret }

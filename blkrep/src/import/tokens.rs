@@ -138,14 +138,14 @@ impl Scanner<'_> {
         let end = self.rest.find('\n').unwrap_or(self.rest.len());
         self.rest = &self.rest[end..];
         let head: String = text.chars().take(20).collect();
-        Kind::Bad(format!("the string \"{head}... has no end; '\"' is expected on the same line"))
+        Kind::Bad(format!("the string \"{head}... without end, expected '\"' on the same line"))
     }
 }
 
 fn string(text: String) -> Kind {
     // What was no UTF-8 has become this; a secret or a command must not change on its way.
     if text.contains('\u{fffd}') {
-        return Kind::Bad(format!("\"{text}\" is no UTF-8; write it in UTF-8 or ASCII"));
+        return Kind::Bad(format!("\"{text}\", which is no UTF-8, expected UTF-8 or ASCII"));
     }
     Kind::Quoted(text)
 }
@@ -158,20 +158,21 @@ fn is_word(c: char) -> bool {
 fn complaint(c: char) -> String {
     match c {
         '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => format!(
-            "the typographic quote '{c}' is no quote; a plain '\"' on both sides is expected, or \
-             none"
+            "the typographic quote '{c}', expected a plain '\"' on both sides, or no quotes"
         ),
-        '\u{2018}' | '\u{2019}' | '\'' | '`' => format!(
-            "the quote '{c}' means nothing here; a plain '\"' on both sides is expected, or none"
-        ),
-        '\u{2013}' | '\u{2014}' => format!("the dash '{c}' is no '-'; a plain '-' is expected"),
-        '\u{a0}' | '\u{2007}' | '\u{202f}' => {
-            "a no-break space (it looks like a blank); a plain blank is expected".to_owned()
+        '\u{2018}' | '\u{2019}' | '\'' | '`' => {
+            format!("the quote '{c}', expected a plain '\"' on both sides, or no quotes")
         }
-        '=' => "'='; a name and its value are separated by a blank".to_owned(),
-        '\u{fffd}' => "a character that is no UTF-8; it can stand in comments only".to_owned(),
-        _ if c.is_control() => format!("the control character {:#04x}", u32::from(c)),
-        _ => format!("'{c}'; a value with this character needs double quotes"),
+        '\u{2013}' | '\u{2014}' => format!("the dash '{c}', expected a plain '-'"),
+        '\u{a0}' | '\u{2007}' | '\u{202f}' => {
+            "a no-break space, which looks like a blank, expected a plain blank".to_owned()
+        }
+        '=' => "'=', expected a blank between a name and its value".to_owned(),
+        '\u{fffd}' => "a character that is no UTF-8, expected such in comments only".to_owned(),
+        _ if c.is_control() => {
+            format!("the control character {:#04x}, expected text", u32::from(c))
+        }
+        _ => format!("'{c}', expected double quotes around a value with it"),
     }
 }
 
@@ -220,12 +221,12 @@ mod tests {
             ("\u{201c}sha1\u{201d}", "a plain '\"' on both sides"),
             ("'sha1'", "a plain '\"' on both sides"),
             ("no\u{2013}flushes", "a plain '-'"),
-            ("a\u{a0}b", "a plain blank"),
-            ("rate = 3", "separated by a blank"),
-            ("\"abc\n\"", "'\"' is expected on the same line"),
-            ("\"abc", "has no end"),
+            ("a\u{a0}b", "expected a plain blank"),
+            ("rate = 3", "a blank between"),
+            ("\"abc\n\"", "expected '\"' on the same line"),
+            ("\"abc", "without end"),
             ("\"a\u{fffd}\"", "UTF-8"),
-            ("a,b", "needs double quotes"),
+            ("a,b", "expected double quotes"),
         ] {
             let bad = kinds(text).into_iter().find(|kind| matches!(kind, Kind::Bad(_)));
             let shown = bad.expect(text).shown();

@@ -38,6 +38,10 @@ impl Conversion<'_> {
         } else if let Some(setting) = &other {
             let text = format!("{} has no meaning with 'c-plan-ahead 0'", shown(setting));
             self.note(setting, text);
+        } else if let Some(setting) =
+            cap.as_ref().filter(|it| !is_fixed && it.written != "c-max-rate")
+        {
+            self.note(setting, format!("{} is the cap of a resync", shown(setting)));
         }
         let cap_bytes = cap.as_ref().and_then(|setting| self.rate(setting, "rate"));
         self.min_rate(cap_bytes);
