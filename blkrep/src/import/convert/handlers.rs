@@ -23,7 +23,7 @@ enum Takes {
 }
 
 /// DRBD's scripts that have one of ours in their place.
-const SCRIPTS: [(&str, &str, Takes); 9] = [
+const SCRIPTS: [(&str, &str, Takes); 8] = [
     ("crm-fence-peer.sh", FENCE_PEER, Takes::Some),
     ("crm-fence-peer.9.sh", FENCE_PEER, Takes::Some),
     ("crm-unfence-peer.sh", UNFENCE_PEER, Takes::None),
@@ -32,7 +32,6 @@ const SCRIPTS: [(&str, &str, Takes); 9] = [
     ("outdate-peer.sh", FENCE_PEER, Takes::None),
     ("outdate-peer", FENCE_PEER, Takes::None),
     ("drbd-peer-outdater", FENCE_PEER, Takes::None),
-    ("notify.sh", NOTIFY, Takes::All),
 ];
 /// Options of DRBD's fencing script that ours knows too.
 const OPTIONS_KEPT: [&str; 3] = ["--timeout", "--dc-timeout", "--unreachable-peer-is-outdated"];
@@ -42,8 +41,8 @@ const DRBD_TOOLS: [&str; 4] = ["drbdadm", "drbdsetup", "drbdmeta", "/proc/drbd"]
 impl Conversion<'_> {
     pub(super) fn handler(&mut self, setting: &Setting) {
         let command = setting.given.shown();
-        let changed = replace(&command);
         let key = setting.row.name;
+        let changed = replace(key, &command);
         if !changed.left_out.is_empty() {
             let text = format!(
                 "'{key}': {} is nothing that blkrep's script takes, and is left out of the command",
@@ -81,7 +80,8 @@ impl Conversion<'_> {
     /// which runs also when there was nothing to copy.
     pub(super) fn lift_by_unfence_peer(&mut self) {
         let setting = self.get(Section::Handlers, "after-resync-target");
-        let lifts = |it: &Setting| replace(&it.given.shown()).command.contains(UNFENCE_PEER);
+        let lifts =
+            |it: &Setting| replace(it.row.name, &it.given.shown()).command.contains(UNFENCE_PEER);
         let Some(setting) = setting.filter(lifts) else { return };
         if self.draft.has(Table::Handlers, "unfence-peer") {
             return;
@@ -110,7 +110,7 @@ struct Changed {
 
 /// Replaces every word that is one of DRBD's scripts, and takes out the options of a script that
 /// ours does not know: it would refuse them when it is needed.
-fn replace(command: &str) -> Changed {
+fn replace(key: &str, command: &str) -> Changed {
     let mut changed = Changed::default();
     let mut takes = Takes::All;
     let mut drops_value = false;
@@ -118,9 +118,12 @@ fn replace(command: &str) -> Changed {
         if piece.contains([';', '&', '|', '(', ')', '<', '>']) {
             takes = Takes::All;
         }
-        if let Some((name, script, its)) = ours(piece) {
+        // In quotes the path and its first argument would be one word.
+        let is_quoted = changed.command.ends_with(['"', '\'']);
+        let script = ours(key, piece).filter(|(_, script, _)| !is_quoted || !script.contains(' '));
+        if let Some((name, script, its)) = script {
             changed.was_outdater |= name.contains("outdate");
-            changed.command += script;
+            changed.command += &script;
             takes = its;
             drops_value = false;
             continue;
@@ -168,16 +171,21 @@ fn pieces(command: &str) -> Vec<&str> {
 }
 
 /// Our script in the place of DRBD's. One that lies anywhere else may have been changed.
-fn ours(word: &str) -> Option<(&str, &'static str, Takes)> {
+fn ours<'a>(key: &str, word: &'a str) -> Option<(&'a str, String, Takes)> {
     let (folder, name) = word.rsplit_once('/')?;
     if !folder.ends_with("/drbd") && name != "drbd-peer-outdater" {
         return None;
     }
     if let Some((_, script, takes)) = SCRIPTS.iter().find(|(known, ..)| *known == name) {
-        return Some((name, script, *takes));
+        return Some((name, (*script).to_owned(), *takes));
     }
-    let is_notify = name.starts_with("notify-") && name.ends_with(".sh");
-    is_notify.then_some((name, NOTIFY, Takes::All))
+    // DRBD's know by their name what they tell; ours is told by its first argument.
+    let event = match name.strip_suffix(".sh")? {
+        "notify" => key,
+        "notify-io-error" => "local-io-error",
+        other => other.strip_prefix("notify-")?,
+    };
+    Some((name, format!("{NOTIFY} {event}"), Takes::All))
 }
 
 #[cfg(test)]
@@ -189,14 +197,15 @@ mod tests {
         for (old, new) in [
             ("/usr/lib/drbd/crm-fence-peer.sh", FENCE_PEER.to_owned()),
             ("/usr/lib64/drbd/crm-unfence-peer.9.sh", UNFENCE_PEER.to_owned()),
-            ("/usr/lib/drbd/notify-split-brain.sh root", format!("{NOTIFY} root")),
+            ("/usr/lib/drbd/notify-split-brain.sh root", format!("{NOTIFY} split-brain root")),
+            ("/usr/lib/drbd/notify.sh", format!("{NOTIFY} split-brain")),
             (
                 "/usr/lib/drbd/notify-io-error.sh; /usr/lib/drbd/notify-emergency-reboot.sh; reboot -f",
-                format!("{NOTIFY}; {NOTIFY}; reboot -f"),
+                format!("{NOTIFY} local-io-error; {NOTIFY} emergency-reboot; reboot -f"),
             ),
-            ("\"/usr/lib/drbd/notify-x.sh\" a", format!("\"{NOTIFY}\" a")),
+            ("/usr/lib/drbd/notify-x.sh a", format!("{NOTIFY} x a")),
         ] {
-            let changed = replace(old);
+            let changed = replace("split-brain", old);
             assert_eq!(changed.command, new);
             assert!(changed.left_out.is_empty(), "{old}");
         }
@@ -209,15 +218,17 @@ mod tests {
             "/usr/lib/drbd/snapshot-resync-target-lvm.sh -p 15 -- -c 16k",
             "/usr/local/bin/notify-me.sh --loud",
             "logger \"notify.sh\"",
+            "\"/usr/lib/drbd/notify-x.sh\" root",
             "",
         ] {
-            assert_eq!(replace(command).command, command);
+            assert_eq!(replace("fence-peer", command).command, command);
         }
     }
 
     #[test]
     fn options_that_ours_would_refuse_are_taken_out_and_named() {
         let changed = replace(
+            "fence-peer",
             "/usr/lib/drbd/crm-fence-peer.sh --timeout 90 --network-hickup 3 --dc-timeout=30 \
              --suicide-on-failure-if-primary; logger fenced --x",
         );
@@ -229,11 +240,14 @@ mod tests {
 
     #[test]
     fn a_script_that_asked_the_peer_is_told_apart() {
-        let changed = replace("/usr/lib/heartbeat/drbd-peer-outdater -t 5");
+        let changed = replace("fence-peer", "/usr/lib/heartbeat/drbd-peer-outdater -t 5");
         assert!(changed.was_outdater);
         assert_eq!(changed.command, FENCE_PEER);
-        assert!(replace("/usr/lib/drbd/outdate-peer.sh on a 1.2.3.4 1.2.3.5").was_outdater);
-        assert!(!replace("/usr/lib/drbd/crm-fence-peer.sh").was_outdater);
+        assert!(
+            replace("fence-peer", "/usr/lib/drbd/outdate-peer.sh on a 1.2.3.4 1.2.3.5")
+                .was_outdater
+        );
+        assert!(!replace("fence-peer", "/usr/lib/drbd/crm-fence-peer.sh").was_outdater);
     }
 
     #[test]

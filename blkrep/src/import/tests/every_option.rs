@@ -77,7 +77,7 @@ const CONVERTED: &[(&str, &str, &str, &str)] = &[
         "handlers",
         "out-of-sync \"/usr/lib/drbd/notify-out-of-sync.sh root\"",
         "handlers",
-        "out-of-sync = \"/usr/lib/blkrep/blkrep-notify root\"",
+        "out-of-sync = \"/usr/lib/blkrep/blkrep-notify out-of-sync root\"",
     ),
 ];
 
