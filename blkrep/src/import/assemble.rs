@@ -162,7 +162,7 @@ fn write_node(
     address.set_port(address.port().saturating_add(port_offset));
     if port_offset != 0 {
         let text = format!("volume {number} of {} listens on {address}", node.name);
-        add(notes, Note::note(&node.address.place, text));
+        add(notes, Note::remark(&node.address.place, text));
     }
     draft.set_in_node("address", &quote(&address.to_string()), &node.address.place);
     match place.device {
@@ -173,7 +173,7 @@ fn write_node(
                  /dev/blkrep/by-res/{}/0",
                 device.value.shown, draft.name
             );
-            add(notes, Note::note(&device.place, text));
+            add(notes, Note::remark(&device.place, text));
             draft.set_in_node("device", &quote(&nbd), &device.place);
         }
         None => {

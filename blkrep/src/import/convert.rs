@@ -177,13 +177,11 @@ impl Conversion<'_> {
 
 /// An option as it is written, in quotes.
 pub(super) fn shown(setting: &Setting) -> String {
-    match &setting.given {
-        // The old spelling has the value in its name.
-        Given::Flag(false) if setting.written.starts_with("no-") => {
-            format!("'{}'", setting.written)
-        }
-        given => format!("'{} {}'", setting.written, given.shown()),
+    // The old spelling has the value in its name.
+    if setting.given == Given::Flag(false) && setting.written.starts_with("no-") {
+        return format!("'{}'", setting.written);
     }
+    format!("'{} {}'", setting.written, setting.given.shown())
 }
 
 /// A number of drbd.conf: with K, M or G it counts in these (binary), with s in sectors, without

@@ -65,9 +65,11 @@ impl Cursor {
 
     /// The complaint that the next token is not what was expected.
     pub(super) fn wrong(&self, expected: &str) -> Note {
-        let text = match self.peek() {
-            Kind::Bad(what) => format!("found {what}"),
-            found => format!("found {}, expected {expected}", found.shown()),
+        let found = self.peek();
+        let text = if let Kind::Bad(what) = found {
+            format!("found {what}")
+        } else {
+            format!("found {}, expected {expected}", found.shown())
         };
         Note::error(&self.place(), text)
     }
@@ -84,10 +86,7 @@ impl Cursor {
 
     /// A whole number.
     pub(super) fn number(&mut self, expected: &str) -> Result<Placed<u32>, Note> {
-        let number = match self.peek() {
-            Kind::Word(text) => text.parse().ok(),
-            _ => None,
-        };
+        let number = if let Kind::Word(text) = self.peek() { text.parse().ok() } else { None };
         let number = number.ok_or_else(|| self.wrong(expected))?;
         let found = Placed::new(number, self.place());
         self.at += 1;

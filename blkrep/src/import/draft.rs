@@ -87,13 +87,12 @@ impl Draft {
             return Err(Note::error(&self.place, format!("blkrep would refuse this: {error}")));
         };
         let lines = self.lines();
-        let named = match &problem {
-            // It is said about the table of handlers, which has no line for it.
-            Problem::HandlerMissing { key, value: _, handler: _ } => {
-                let begin = format!("{key} = ");
-                lines.iter().find(|line| line.text.starts_with(&begin))
-            }
-            _ => None,
+        // It is said about the table of handlers, which has no line for it.
+        let named = if let Problem::HandlerMissing { key, value: _, handler: _ } = &problem {
+            let begin = format!("{key} = ");
+            lines.iter().find(|line| line.text.starts_with(&begin))
+        } else {
+            None
         };
         let line = named.or_else(|| lines.get(line - 1));
         let place = line.map_or(&self.place, |line| &line.place);

@@ -82,14 +82,14 @@ impl Reader {
                 cursor.text(expected)?;
                 cursor.skip_block("skip")?;
                 let text = "the block behind 'skip' is left out, as DRBD does";
-                self.document.notes.push(Note::note(&place, text));
+                self.document.notes.push(Note::remark(&place, text));
             }
             _ if word.starts_with(MODULE_VERSION) => {
                 cursor.text(expected)?;
                 cursor.text("a version")?;
                 cursor.end_statement()?;
                 let text = format!("'{word}': blkrep has no module, and no version of it");
-                self.document.notes.push(Note::note(&place, text));
+                self.document.notes.push(Note::remark(&place, text));
             }
             _ => return Err(cursor.wrong(&format!("{expected}{}", misplaced(&word, &TOP_WORDS)))),
         }
@@ -116,7 +116,7 @@ impl Reader {
         let found = files::matching(directory, pattern);
         if found.is_empty() {
             let text = format!("no file matches \"{pattern}\"");
-            self.document.notes.push(Note::note(place, text));
+            self.document.notes.push(Note::remark(place, text));
         }
         for path in found {
             let shown = path.display();
@@ -124,7 +124,7 @@ impl Reader {
                 Entry::New => {}
                 Entry::Seen => {
                     let text = format!("{shown} was read before and is not read again");
-                    self.document.notes.push(Note::note(place, text));
+                    self.document.notes.push(Note::remark(place, text));
                     continue;
                 }
                 Entry::Recursion => {

@@ -72,7 +72,7 @@ impl Note {
         Self::new(Severity::Warning, place, text)
     }
 
-    pub(super) fn note(place: &Place, text: impl Into<String>) -> Self {
+    pub(super) fn remark(place: &Place, text: impl Into<String>) -> Self {
         Self::new(Severity::Note, place, text)
     }
 
@@ -117,8 +117,8 @@ mod tests {
     fn the_same_is_said_once() {
         let place = Place { file: "f".into(), line: 1 };
         let mut notes = Vec::new();
-        add(&mut notes, Note::note(&place, "x"));
-        add(&mut notes, Note::note(&place, "x"));
+        add(&mut notes, Note::remark(&place, "x"));
+        add(&mut notes, Note::remark(&place, "x"));
         assert!(!any_error(&notes));
         add(&mut notes, Note::error(&place, "x"));
         assert_eq!(notes.len(), 2);

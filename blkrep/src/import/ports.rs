@@ -59,15 +59,11 @@ pub(super) fn shared(resources: &[&Resource]) -> Vec<Note> {
             own.entry(address).or_insert(place);
         }
         for (address, place) in own {
-            match addresses_seen.insert(address, &resource.name) {
-                Some(other) => {
-                    let text = format!(
-                        "{address} is an address of resource {other} as well; give each its own \
-                         port"
-                    );
-                    notes.push(Note::error(&place, text));
-                }
-                None => {}
+            if let Some(other) = addresses_seen.insert(address, &resource.name) {
+                let text = format!(
+                    "{address} is an address of resource {other} as well; give each its own port"
+                );
+                notes.push(Note::error(&place, text));
             }
         }
     }

@@ -67,10 +67,10 @@ fn shown(notes: &[Note]) -> Vec<String> {
 
 /// All that an error says.
 fn said(error: &ImportError) -> String {
-    match error {
-        ImportError::Refused { notes } => shown(notes).join("\n"),
-        other => other.to_string(),
+    if let ImportError::Refused { notes } = error {
+        return shown(notes).join("\n");
     }
+    error.to_string()
 }
 
 /// The errors with which `text` is refused.

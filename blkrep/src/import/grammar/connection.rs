@@ -19,7 +19,7 @@ pub(super) fn connection(
     let mut connection = Connection::new(place.clone());
     if matches!(cursor.peek(), Kind::Word(_) | Kind::Quoted(_)) {
         let name = cursor.text("a name")?;
-        notes.push(Note::note(&name.place, "the name of a connection has no meaning"));
+        notes.push(Note::remark(&name.place, "the name of a connection has no meaning"));
     }
     let block = cursor.open("connection")?;
     let mut direct = Vec::new();

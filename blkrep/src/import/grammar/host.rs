@@ -87,7 +87,7 @@ fn statement(
             cursor.number("the number of the node")?;
             cursor.end_statement()?;
             let text = "'node-id': the order of the two hosts in the file numbers them";
-            notes.push(Note::note(&word.place, text));
+            notes.push(Note::remark(&word.place, text));
         }
         "alternate-link-address" => {
             address(cursor, notes)?;

@@ -123,7 +123,7 @@ fn part(
             let host = cursor.text("the name of a host")?;
             skip_rest(cursor)?;
             let text = format!("'ignore-on {}': a resource has the two hosts it names", host.value);
-            into.notes.push(Note::note(place, text));
+            into.notes.push(Note::remark(place, text));
         }
         ("template-file", Kind::Resource) => {
             let file = cursor.text("the name of a file")?;
@@ -141,9 +141,10 @@ fn part(
 
 /// `ignore-on HOST;`, or with an empty block.
 fn skip_rest(cursor: &mut Cursor) -> Result<(), Note> {
-    match cursor.peek() {
-        tokens::Kind::Open => cursor.skip_block("ignore-on"),
-        _ => cursor.end_statement(),
+    if *cursor.peek() == tokens::Kind::Open {
+        cursor.skip_block("ignore-on")
+    } else {
+        cursor.end_statement()
     }
 }
 
@@ -159,7 +160,7 @@ pub(super) fn proxy(cursor: &mut Cursor, place: &Place, notes: &mut Vec<Note>) -
 /// `skip`: DRBD does not look at it either.
 pub(super) fn skip(cursor: &mut Cursor, place: &Place, notes: &mut Vec<Note>) -> Result<(), Note> {
     cursor.skip_block("skip")?;
-    notes.push(Note::note(place, "the block behind 'skip' is left out, as DRBD does"));
+    notes.push(Note::remark(place, "the block behind 'skip' is left out, as DRBD does"));
     Ok(())
 }
 

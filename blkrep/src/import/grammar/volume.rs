@@ -36,7 +36,7 @@ pub(super) fn volume(cursor: &mut Cursor, notes: &mut Vec<Note>) -> Result<Volum
                 cursor.text("'yes' or 'no'")?;
                 cursor.end_statement()?;
                 let text = "'tiebreaker': there is no quorum and no node without a disk";
-                notes.push(Note::note(&word.place, text));
+                notes.push(Note::remark(&word.place, text));
             }
             "skip" => skip(cursor, &word.place, notes)?,
             _ => return Err(unknown(&word, &block, &WORDS)),
