@@ -11,6 +11,7 @@ pub mod disk_ends;
 pub mod fence;
 pub mod frontend;
 pub mod handlers;
+pub mod import;
 mod ocf;
 pub mod outdate_md;
 pub mod read_md;

@@ -26,6 +26,7 @@ mod garbage;
 mod generation_identifiers;
 mod handlers;
 mod hanging_peer;
+mod import_drbd;
 mod initial_sync;
 mod io_errors;
 mod kernel_device;

@@ -209,6 +209,8 @@ pub enum Verb {
     },
     /// Run two nodes on this machine, to look at and to break
     Demo(DemoArgs),
+    /// Print, or write, the configuration that a drbd.conf becomes
+    ImportDrbd(ImportArgs),
 }
 
 /// Arguments of `daemon`.
@@ -236,6 +238,26 @@ pub struct DemoArgs {
     /// Kill the Primary while it is written to, and check that nothing is lost
     #[arg(long)]
     pub failover: bool,
+}
+
+/// Arguments of `import-drbd`.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// A drbd.conf of DRBD 8.3, 8.4 or 9; what it includes is read too
+    pub file: PathBuf,
+    /// Only this resource
+    #[arg(long, value_name = "NAME")]
+    pub resource: Option<String>,
+    /// Write NAME.toml and NAME.secret of each resource into this directory instead of printing
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Overwrite files that are there
+    #[arg(long, requires = "out")]
+    pub force: bool,
+    /// Given twice: the two hosts that stay of more than two, or names for those that are given by
+    /// address only (`floating`), in the order of the file
+    #[arg(long, value_name = "NAME")]
+    pub node: Vec<String>,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -282,6 +304,20 @@ mod tests {
             assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
         }
         assert_eq!(parsed("blkrep --help").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn hosts_to_import_may_be_given_more_than_once() {
+        for line in [
+            "blkrep import-drbd /etc/drbd.conf --node a --node b",
+            "blkrep import-drbd --node a /etc/drbd.conf --node b --out /x --force",
+        ] {
+            let Verb::ImportDrbd(args) = parsed(line).unwrap().verb else { panic!("another verb") };
+            assert_eq!(args.node, ["a", "b"]);
+            assert_eq!(args.file, PathBuf::from("/etc/drbd.conf"));
+        }
+        let error = parsed("blkrep import-drbd /etc/drbd.conf --force").unwrap_err();
+        assert_eq!(error.exit_code(), 2, "--force without --out");
     }
 
     #[test]

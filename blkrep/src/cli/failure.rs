@@ -6,6 +6,7 @@ use crate::control::protocol::RefusalKind;
 use crate::create_md::CreateMdError;
 use crate::dataplane::resume_mark::MarkError;
 use crate::demo::DemoError;
+use crate::import::{ImportError, OutputError};
 use crate::read_md::ReadMdError;
 use std::io;
 use std::path::PathBuf;
@@ -97,6 +98,12 @@ pub enum Failure {
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// A drbd.conf is not converted.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// What it became is not written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
 }
 
 impl Failure {
@@ -104,7 +111,11 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 10,
+            Self::Config(_) | Self::Import(_) => 10,
+            Self::Output(error) => match error {
+                OutputError::Exists { file: _ } => 11,
+                OutputError::Io { file: _, source: _ } => 20,
+            },
             Self::CreateMd(error) => match error {
                 CreateMdError::Missing { path: _ }
                 | CreateMdError::WrongType { path: _ }

@@ -4,13 +4,14 @@ mod args;
 pub(crate) mod context;
 mod failure;
 mod fence;
+mod import;
 mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod outdate;
 mod show;
 mod wait;
 
-pub use args::{Args, DaemonArgs, DemoArgs, Global, Patience, Target, Verb};
+pub use args::{Args, DaemonArgs, DemoArgs, Global, ImportArgs, Patience, Target, Verb};
 pub use failure::Failure;
 pub use fence::{FenceArgs, StonithArgs, UnfenceArgs};
 
@@ -102,6 +103,9 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::StonithFencePeer(args) => fence::stonith_fence_peer(context, &args),
         Verb::Ocf { action } => ocf::run(context, action.as_deref()),
         Verb::Demo(args) => report("blkrep: ", "demo", demo::run(&args).map_err(Failure::from)),
+        Verb::ImportDrbd(args) => {
+            report("blkrep: ", "import-drbd", import::import_drbd(context, &args))
+        }
     }
 }
 

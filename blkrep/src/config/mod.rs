@@ -26,6 +26,8 @@ mod words;
 
 pub use error::{ConfigError, Problem, SecretProblem};
 pub use locate::{all_names, check_device, load};
+pub(crate) use parse::parse;
 pub use paths::{RUN_DIR, control_socket, disk_ends, fence_lock, log_file, nbd_socket};
 pub use resource::{HandlerCommands, MetaDisk, Net, NodeConfig, PeerTrust, Resource};
+pub(crate) use secret::SECRET_BYTES_MIN;
 pub use startup::{KeyAndTime, Startup};

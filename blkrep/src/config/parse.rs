@@ -36,7 +36,7 @@ pub(super) fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 /// Parses and checks `text`, the content of `file`.
-pub(super) fn parse(file: &Path, text: &str) -> Result<Resource, ConfigError> {
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Resource, ConfigError> {
     let source = Source { file, text };
     let document = DeTable::parse(text).map_err(|error| {
         let line = source.line(error.span().map_or(0, |span| span.start));

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Fewest bytes of a secret: 16 random ones cannot be guessed, and a handshake that is overheard
 /// lets an attacker try words at leisure.
-const SECRET_BYTES_MIN: usize = 16;
+pub(crate) const SECRET_BYTES_MIN: usize = 16;
 /// Most bytes of a secret; more is the wrong file.
 const SECRET_BYTES_MAX: usize = 512;
 /// Permission bit "others may read".
