@@ -50,4 +50,5 @@ mod stress_al;
 mod switch_primaries;
 mod sync_progress;
 mod verified_load;
+mod verify;
 mod wrong_peer;

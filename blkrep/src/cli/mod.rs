@@ -7,6 +7,7 @@ mod inspect;
 mod lifecycle;
 mod outdate;
 mod show;
+mod verify;
 mod wait;
 
 pub use args::{Args, DaemonArgs, DemoArgs, Global, Patience, Target, Verb};
@@ -19,6 +20,7 @@ use clap::Parser;
 use context::Context;
 use std::process::ExitCode;
 use std::time::Instant;
+use verify::Verify;
 use wait::{Goal, Wait};
 
 /// Runs the program; wrong usage ends it at once with exit code 2.
@@ -69,6 +71,11 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::Resize { target, size, assume_clean } => {
             asks(target, Request::Resize { size_bytes: size, assume_clean })
         }
+        Verb::Verify { target, start, stop, wait, repair } => {
+            let verify = Verify { start_bytes: start, stop_bytes: stop, repair, wait };
+            each(context, &target.resource, |name| verify.run(context, name))
+        }
+        Verb::Repair { target, from } => asks(target, Request::Repair { from }),
         Verb::Status { resource, json } => status(context, &resource, json),
         Verb::Role(target) => {
             each(context, &target.resource, |name| show::word(context, name, words::role))

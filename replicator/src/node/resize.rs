@@ -177,6 +177,13 @@ impl Node {
                 "a resync is under way; wait for it with 'blkrep wait-sync' and try again".into(),
             );
         }
+        if self.verify.is_busy() {
+            return refuse(
+                "a verify is under way; try again when it is over, or end it with 'blkrep disconnect' and \
+                 'blkrep connect'"
+                    .into(),
+            );
+        }
         for (name, disk) in [(me, self.replica.state()), (peer, connected.disk)] {
             if disk != DiskState::UpToDate {
                 return refuse(format!(
