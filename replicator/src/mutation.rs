@@ -215,7 +215,7 @@ mutations! {
     VerifyMarksInMemory: "D7: what a verify finds is told before it is on stable storage";
     VerifyDoneBeforeMarks: "D7: a verify is done before the peer's marks are durable";
     VerifyOutlivesArbiter: "D6: a verify goes on when its follower is promoted";
-    RepairFromSecondary: "DESIGN 5: a repair copies from the Secondary to the Primary unasked";
+    RepairGoesTheOtherWay: "DESIGN 5: a repair copies from the other node than the one named";
     RepairCopiesAll: "DESIGN 5: a repair copies more than what is marked";
     DamagedPayloadAccepted: "D11: a payload with a wrong checksum is written";
 }

@@ -39,12 +39,18 @@ impl Node {
                 )));
             }
         }
-        let wrong = self.breaks(Mutation::RepairFromSecondary);
         let of_primary = match (self.role, self.peer.role()) {
-            (Role::Primary, _) if wrong => Some(RepairFrom::Peer),
             (Role::Primary, _) => Some(RepairFrom::Local),
             (Role::Secondary, Some(Role::Primary)) => Some(RepairFrom::Peer),
             (Role::Secondary, Some(Role::Secondary) | None) => None,
+        };
+        let from = if self.breaks(Mutation::RepairGoesTheOtherWay) {
+            from.map(|from| match from {
+                RepairFrom::Local => RepairFrom::Peer,
+                RepairFrom::Peer => RepairFrom::Local,
+            })
+        } else {
+            from
         };
         from.or(of_primary).ok_or_else(|| {
             state(format!(

@@ -158,6 +158,12 @@ impl DataDisk {
         }
     }
 
+    /// A sector changes by itself, on the medium: neither the cache nor anybody knows.
+    pub(crate) fn rot(&mut self, sector: usize, stamp: u64) {
+        self.cached[sector].clear();
+        (self.current[sector], self.durable[sector]) = (stamp, stamp);
+    }
+
     /// A flush has failed, and the disk has lost what it was to make durable (D3): what is read
     /// falls back to what is durable, with what was completed since.
     pub(crate) fn lose_cache(&mut self, up_to: u64, random: &mut Random) {

@@ -60,6 +60,7 @@ fn run_with(seed: u64, tracing: bool, broken: Option<Mutation>) -> Report {
         }
         world.chaos();
         world.settle();
+        world.verify_at_the_end();
         Report {
             violation: world.violation().map(str::to_owned),
             coverage: world.coverage().clone(),
@@ -128,7 +129,7 @@ impl World {
         }
     }
 
-    fn mend_nodes(&mut self, looks: u32) {
+    pub(crate) fn mend_nodes(&mut self, looks: u32) {
         self.mend_configuration();
         for host in [0, 1] {
             self.hosts[host].writes_stuck = false;

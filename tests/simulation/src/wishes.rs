@@ -114,6 +114,7 @@ impl World {
                 if text.contains("handshake: Sync { end: Target, amount: Full }") {
                     self.hosts[host].replaced = true;
                 }
+                self.verify_says(host, text);
                 return self.coverage.hear(text);
             }
             Event::Connection { old, new, reason } => {
