@@ -51,4 +51,5 @@ mod switch_primaries;
 mod sync_progress;
 mod verified_load;
 mod verify;
+mod verify_speed;
 mod wrong_peer;

@@ -13,6 +13,8 @@ const BLOCK_SECTORS: u64 = BLOCK_BYTES / crate::disk::SECTOR_BYTES;
 const SECTORS_MAX: usize = 12;
 /// Runs that end with a verify of damaged replicas.
 const END_PERCENT: u64 = 40;
+/// So often a verify is asked for that cannot begin yet.
+const TRIES_MAX: u32 = 10;
 /// Virtual time within which a verify and its repair end, in microseconds.
 const END_US_MAX: u64 = 120_000_000;
 
@@ -157,12 +159,19 @@ impl World {
         let runs_on = self.random.below(2) as usize;
         let before = self.verifies(runs_on);
         let verify = Command::Verify { start_bytes: 0, stop_bytes: None, repair: false };
-        match self.ask(runs_on, verify) {
-            Some(Answer::Done) => {}
-            other => {
-                self.fail(format!("a verify of two that are in sync was not begun: {other:?}"));
-                return false;
+        let mut answer = None;
+        for _ in 0..TRIES_MAX {
+            answer = self.ask(runs_on, verify);
+            if matches!(answer, Some(Answer::Done)) {
+                break;
             }
+            // What the operator began before may not be over: a resize, its resync.
+            self.run_for(1_000_000);
+            self.run_until(END_US_MAX, Self::is_quiet_and_in_sync);
+        }
+        if !matches!(answer, Some(Answer::Done)) {
+            self.fail(format!("a verify of two that are in sync was not begun: {answer:?}"));
+            return false;
         }
         if beside_client {
             self.write_beside_a_verify(runs_on, before);
