@@ -415,12 +415,13 @@ impl Node {
 
     fn resize_ends(&mut self, result: Result<(), Refusal>) {
         let Some(order) = self.resize.order() else { return };
+        // Also a peer that has only measured its disk takes part until it hears this.
         let told = match self.resize.stage {
-            Stage::Idle
-            | Stage::Measuring { .. }
+            Stage::Idle | Stage::Commits { .. } => false,
+            Stage::Measuring { .. }
             | Stage::Draining { .. }
-            | Stage::Commits { .. } => false,
-            Stage::Preparing { .. } | Stage::PeerCommits { .. } => true,
+            | Stage::Preparing { .. }
+            | Stage::PeerCommits { .. } => true,
         };
         self.resize.stage = Stage::Idle;
         self.timers.stop(Timer::Resize);

@@ -153,3 +153,14 @@ fn a_block_that_one_node_cannot_read_is_marked_and_costs_no_other() {
         assert_eq!([0, 1].map(|host| world.status(host).unwrap().out_of_sync_blocks), [1, 1]);
     }
 }
+
+#[test]
+fn a_resize_that_was_refused_is_over_on_both_nodes() {
+    let mut world = World::calm_pair(8);
+    let too_large = Command::Resize { size_bytes: Some(1 << 40), assume_clean: false };
+    expect_refused(&mut world, 0, too_large, RefusalClass::State, "has room for");
+    world.run_for(100_000);
+    assert_eq!(world.ask(1, Command::Invalidate), Some(Answer::Done));
+    assert!(world.run_until(LONG_US, World::is_quiet_and_in_sync));
+    assert_eq!(world.ask(0, VERIFY), Some(Answer::Done));
+}
