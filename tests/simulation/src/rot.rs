@@ -157,17 +157,19 @@ impl World {
     /// True when everything that differs was found and mended; what else happens is a violation.
     fn verify_and_repair(&mut self, beside_client: bool) -> bool {
         let runs_on = self.random.below(2) as usize;
-        let before = self.verifies(runs_on);
+        let mut before = 0;
         let verify = Command::Verify { start_bytes: 0, stop_bytes: None, repair: false };
         let mut answer = None;
         for _ in 0..TRIES_MAX {
+            // A daemon that was started anew counts from the beginning.
+            before = self.verifies(runs_on);
             answer = self.ask(runs_on, verify);
             if matches!(answer, Some(Answer::Done)) {
                 break;
             }
-            // What the operator began before may not be over: a resize, its resync.
+            // What was begun before may not be over: a resize, its resync, the peer's fencing.
             self.run_for(1_000_000);
-            self.run_until(END_US_MAX, Self::is_quiet_and_in_sync);
+            self.settle();
         }
         if !matches!(answer, Some(Answer::Done)) {
             self.fail(format!("a verify of two that are in sync was not begun: {answer:?}"));
