@@ -1,4 +1,5 @@
-//! The strong digest by which a resync finds blocks that are equal already.
+//! The strong digest by which a resync finds blocks that are equal already, and a verify those
+//! that are not.
 
 /// Bytes of a digest: SHA-256.
 pub const DIGEST_BYTES: usize = 32;

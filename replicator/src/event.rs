@@ -10,14 +10,14 @@
 //! named in is under way. Resync buffers are lent to the engine by [`Input::SyncBuffer`], at the
 //! start and again each time one is free.
 
-use crate::digest::Digested;
+use crate::digest::{Digest, Digested};
 use crate::ids::{BufferId, CommandId, HandlerId, IoId, LinkId, RequestId};
 use crate::message::Message;
-use crate::status::Status;
 use metadata::layout::Layout;
 use metadata::superblock::Superblock;
 use metadata::units::ByteRange;
 
+pub use crate::command::{Answer, Command, Refusal, RefusalClass, RepairFrom};
 pub use crate::handler::Handler;
 pub use crate::log_line::{Event, Level};
 pub use crate::resume_mark::ResumeMark;
@@ -129,98 +129,6 @@ pub enum LinkOrigin {
     Accepted,
 }
 
-/// An operator's command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// Connect to the peer, and keep trying.
-    Connect {
-        /// Give the own changes up, should it come to a split brain (G3). Refused on a Primary.
-        discard_my_data: bool,
-    },
-    /// Close the connection and stay alone.
-    Disconnect,
-    /// Become Primary.
-    Primary {
-        /// Declare the local data good.
-        force: bool,
-    },
-    /// Become Secondary.
-    Secondary,
-    /// Take the disk back that was detached or given up.
-    Attach,
-    /// Give the disk up in order.
-    Detach {
-        /// Also when it hangs, and also the last good copy of a Primary.
-        force: bool,
-    },
-    /// The own data are bad: copy everything from the peer.
-    Invalidate,
-    /// The peer's data are bad: copy everything to it.
-    InvalidateRemote,
-    /// The own data are old: do not promote on them.
-    Outdate,
-    /// Hold the resync.
-    PauseSync,
-    /// Let it go on.
-    ResumeSync,
-    /// Hold all I/O of clients.
-    SuspendIo,
-    /// Let it go on, also when it is held because of fencing.
-    ResumeIo,
-    /// Begin a new generation by hand.
-    NewCurrentUuid {
-        /// Both replicas are just created and known to be equal: skip the initial sync.
-        clear_bitmap: bool,
-    },
-    /// The disks have grown: make the device larger on both nodes (D20).
-    Resize {
-        /// The size wanted, in bytes; none: as large as both disks allow.
-        size_bytes: Option<u64>,
-        /// The new part is zeroed on both nodes instead of being copied.
-        assume_clean: bool,
-    },
-    /// Leave: disconnect, detach cleanly, end.
-    Down,
-    /// Show the state.
-    Status,
-}
-
-/// Why a command was not carried out; decides the exit code (drbd-facts 6.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalClass {
-    /// 11: the state does not allow it.
-    State,
-    /// 17: no access to good data.
-    NoGoodData,
-    /// 10: a matter of configuration.
-    Configuration,
-    /// 5: `outdate` of a disk that is Inconsistent or worse; whoever wants it not to be promoted
-    /// may take it for a success (drbd-facts 2.7).
-    LowerThanOutdated,
-    /// 16: there is no local disk to do that with.
-    NoDisk,
-}
-
-/// A refused command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The exit code's class.
-    pub class: RefusalClass,
-    /// What stands in the way, and what to do next: one or two sentences.
-    pub text: String,
-}
-
-/// Answer to a command.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// Done (or nothing to do).
-    Done,
-    /// Refused; nothing was changed.
-    Refused(Refusal),
-    /// The state.
-    Status(Box<Status>),
-}
-
 /// Everything that can happen to a node.
 #[derive(Debug)]
 pub enum Input {
@@ -266,6 +174,14 @@ pub enum Input {
         io: IoId,
         /// What was read, or the operating system's error number.
         read: Result<Digested, i32>,
+    },
+    /// A read for verification ended.
+    DigestsDone {
+        /// Which.
+        io: IoId,
+        /// The digest of each block of 4 KiB, the last one possibly shorter, or the operating
+        /// system's error number.
+        read: Result<Vec<Digest>, i32>,
     },
     /// A metadata write ended; if done, it is durable.
     MetadataDone {
@@ -360,6 +276,16 @@ pub enum Output {
     /// Read `range` of the data into `buffer` and report both checksum and digest: answered by
     /// `Input::DigestDone`.
     DiskDigest {
+        /// Name of the I/O.
+        io: IoId,
+        /// What, at most `SYNC_PIECE_BYTES_MAX`.
+        range: ByteRange,
+        /// Where to, at its beginning.
+        buffer: BufferId,
+    },
+    /// Read `range` of the data, which begins with a block of 4 KiB, into `buffer` and report the
+    /// digest of each block: answered by `Input::DigestsDone`.
+    DiskDigests {
         /// Name of the I/O.
         io: IoId,
         /// What, at most `SYNC_PIECE_BYTES_MAX`.

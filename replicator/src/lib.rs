@@ -16,6 +16,7 @@
 
 mod authentication;
 mod block_set;
+mod command;
 pub mod digest;
 mod entropy;
 pub mod event;
@@ -32,6 +33,7 @@ pub mod node;
 mod overlap;
 pub mod pace;
 mod rate;
+mod refusal;
 mod resume_mark;
 pub mod settings;
 mod size;

@@ -10,10 +10,14 @@ use metadata::generations::Generations;
 use metadata::superblock::{PeerMinimum, Sequences, Session};
 use metadata::units::{BlockRange, ByteRange};
 
+pub use crate::refusal::{RefusalCode, RefusalMessage};
+
 /// First version of the protocol that this program speaks.
 pub const PROTOCOL_VERSION_MIN: u16 = 1;
 /// Last version of the protocol that this program speaks.
-pub const PROTOCOL_VERSION_MAX: u16 = 1;
+pub const PROTOCOL_VERSION_MAX: u16 = 2;
+/// First version that has the messages of verify and repair.
+pub const PROTOCOL_VERSION_VERIFY: u16 = 2;
 /// Bytes of the random number that each end draws for the authentication.
 pub const NONCE_BYTES: usize = 32;
 /// Bytes of the authentication's proof (HMAC-SHA-256).
@@ -100,64 +104,6 @@ impl DataStatement {
         Session {
             id: self.session_draw ^ other.session_draw,
             number: self.session.number.max(other.session.number) + 1,
-        }
-    }
-}
-
-/// Why a node refuses to connect. The text goes to log and status of both.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusalMessage {
-    /// The kind.
-    pub code: RefusalCode,
-    /// In words, as the refusing node sees it.
-    pub text: String,
-}
-
-/// Kinds of refusals, and what each end does: see [`RefusalCode::is_passing`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalCode {
-    /// I/O of an earlier connection is still under way, or another link won (D15): try again.
-    Busy,
-    /// This node is StandAlone by command: try again, it may come.
-    StandAlone,
-    /// No protocol version in common.
-    Version,
-    /// Another resource.
-    Resource,
-    /// Both claim to be the same node.
-    Node,
-    /// The proof is wrong, or one side has a secret and the other has none.
-    Authentication,
-    /// Parameters differ.
-    Parameters,
-    /// The peer's disk is smaller than what was agreed.
-    Size,
-    /// Both wrote independently.
-    SplitBrain,
-    /// The data have nothing in common.
-    Unrelated,
-    /// Both are Primary.
-    TwoPrimaries,
-    /// The verdict would overwrite a Primary.
-    Verdict,
-}
-
-impl RefusalCode {
-    /// True when trying again may help without an operator.
-    #[must_use]
-    pub const fn is_passing(self) -> bool {
-        match self {
-            Self::Busy | Self::StandAlone => true,
-            Self::Version
-            | Self::Resource
-            | Self::Node
-            | Self::Authentication
-            | Self::Parameters
-            | Self::Size
-            | Self::SplitBrain
-            | Self::Unrelated
-            | Self::TwoPrimaries
-            | Self::Verdict => false,
         }
     }
 }
@@ -431,6 +377,72 @@ pub enum Message {
         /// Those of superblock and log.
         sequences: Sequences,
     },
+    /// To the Primary: compare these blocks of both replicas, and copy what differs if `repair`.
+    VerifyAsk {
+        /// Which.
+        blocks: BlockRange,
+        /// Copy what differs from the Primary afterwards.
+        repair: bool,
+    },
+    /// Leader to follower: a verify is to begin (D6: the leader is the arbiter).
+    VerifyBegin {
+        /// Which.
+        blocks: BlockRange,
+        /// As in `VerifyAsk`.
+        repair: bool,
+        /// It was asked for by the receiver's `VerifyAsk`.
+        asked: bool,
+    },
+    /// To `VerifyBegin`: yes or no; to `VerifyAsk` only no; after a verify: it is not repaired.
+    VerifyAnswer {
+        /// None: yes.
+        refusal: Option<String>,
+    },
+    /// Leader to follower: read this now. No write overlaps it until the answer is there.
+    VerifyRead {
+        /// Its number; never twice on a connection.
+        number: u64,
+        /// What, at most `SYNC_PIECE_BYTES_MAX`; begins with a block.
+        range: ByteRange,
+        /// What holds the verify back, for the follower's status.
+        limit: SyncLimit,
+        /// Everything before this block was compared.
+        next_block: u64,
+    },
+    /// The answer: what was read.
+    VerifyDigests {
+        /// Of the request.
+        number: u64,
+        /// One for each block.
+        digests: Vec<Digest>,
+    },
+    /// The answer when it cannot be read.
+    VerifyUnreadable {
+        /// Of the request.
+        number: u64,
+    },
+    /// Leader to follower: these blocks differ, or one of the two cannot be read.
+    VerifyDiffers {
+        /// Which.
+        blocks: BlockRange,
+        /// They cannot be read on one of the nodes.
+        unreadable: bool,
+    },
+    /// Leader to follower: it is over, everything that differs was told.
+    VerifyEnd {
+        /// Blocks that were compared.
+        compared_blocks: u64,
+        /// Everything before this block was compared.
+        next_block: u64,
+        /// None: it is complete; else why it was broken off.
+        broken_off: Option<String>,
+    },
+    /// Follower to leader: all marks of a complete verify are durable here.
+    VerifyEnded,
+    /// As `InvalidateOffer`, for the marked blocks alone.
+    RepairOffer,
+    /// As `InvalidateAsk`, for the marked blocks alone.
+    RepairAsk,
     /// Primary to Secondary: I leave; mark your disk Outdated, durably, and say so by `State` (G5).
     Outdate,
 }

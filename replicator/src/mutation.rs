@@ -208,5 +208,14 @@ mutations! {
     DifferingPoliciesAccepted: "G3: policies that differ are not noticed";
     SplitBrainToldOnce: "G3: one node alone runs its handler for a split brain";
     BitmapIdentifierStays: "D9: the source never retires the bitmap identifier of a resync";
+    VerifyMissesLastBlock: "DESIGN 5: a verify does not compare the last block of a piece";
+    VerifyTakesNoLock: "D6: a verify reads where a write is under way";
+    VerifyGivesRangeBackEarly: "D6: a verify gives a piece back before the peer has read it";
+    VerifyMarksOneSide: "DESIGN 5: what a verify finds is marked on one node alone";
+    VerifyMarksInMemory: "D7: what a verify finds is told before it is on stable storage";
+    VerifyDoneBeforeMarks: "D7: a verify is done before the peer's marks are durable";
+    VerifyOutlivesArbiter: "D6: a verify goes on when its follower is promoted";
+    RepairGoesTheOtherWay: "DESIGN 5: a repair copies from the other node than the one named";
+    RepairCopiesAll: "DESIGN 5: a repair copies more than what is marked";
     DamagedPayloadAccepted: "D11: a payload with a wrong checksum is written";
 }

@@ -14,6 +14,8 @@ pub(crate) enum Claim {
     Write(u64),
     /// A range granted to the target of a resync, by the number of its request.
     Sync(u64),
+    /// A piece that a verify reads on both nodes, by its number.
+    Verify(u64),
 }
 
 /// The lock table of the arbiter.
@@ -69,16 +71,31 @@ impl Overlap {
         self.waiting.len() != before
     }
 
+    /// The same for the pieces of a verify.
+    pub(crate) fn verify_claims(&self) -> Vec<(ByteRange, u64, bool)> {
+        self.claims(|claim| match claim {
+            Claim::Verify(number) => Some(number),
+            Claim::Write(_) | Claim::Sync(_) => None,
+        })
+    }
+
     /// The ranges that resync requests hold or wait for: what the loss of the link releases.
     pub(crate) fn sync_claims(&self) -> Vec<(ByteRange, u64, bool)> {
-        let held = self.held.iter().filter_map(|(start, (end, claim))| match claim {
-            Claim::Sync(number) => Some((ByteRange::new(*start, end - start), *number, true)),
-            Claim::Write(_) => None,
+        self.claims(|claim| match claim {
+            Claim::Sync(number) => Some(number),
+            Claim::Write(_) | Claim::Verify(_) => None,
+        })
+    }
+
+    /// Range, number, and whether it is held, of the claims that have a number by `wanted`.
+    fn claims(&self, wanted: impl Fn(Claim) -> Option<u64>) -> Vec<(ByteRange, u64, bool)> {
+        let held = self.held.iter().filter_map(|(start, (end, claim))| {
+            wanted(*claim).map(|number| (ByteRange::new(*start, end - start), number, true))
         });
-        let waiting = self.waiting.iter().filter_map(|(range, claim)| match claim {
-            Claim::Sync(number) => Some((*range, *number, false)),
-            Claim::Write(_) => None,
-        });
+        let waiting = self
+            .waiting
+            .iter()
+            .filter_map(|(range, claim)| wanted(*claim).map(|number| (*range, number, false)));
         held.chain(waiting).collect()
     }
 
@@ -86,7 +103,7 @@ impl Overlap {
     pub(crate) fn write_waits_for(&self, range: ByteRange) -> bool {
         self.waiting.iter().any(|(waiting, claim)| match claim {
             Claim::Write(_) => waiting.overlaps(range),
-            Claim::Sync(_) => false,
+            Claim::Sync(_) | Claim::Verify(_) => false,
         })
     }
 
@@ -151,7 +168,9 @@ mod tests {
                     for claim in granted.drain(..) {
                         match claim {
                             Claim::Write(key) => held.push(key as usize),
-                            Claim::Sync(_) => unreachable!("only writes claim here"),
+                            Claim::Sync(_) | Claim::Verify(_) => {
+                                unreachable!("only writes claim here")
+                            }
                         }
                     }
                 }

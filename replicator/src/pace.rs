@@ -34,6 +34,9 @@ impl SyncLimit {
     const ALL: [Self; 5] =
         [Self::Rate, Self::Application, Self::TargetDisk, Self::Link, Self::SourceDisk];
 
+    /// What status shows while a verify is held by `pause-sync`.
+    pub const PAUSE_WORD: &str = "pause-sync";
+
     /// The word that status shows.
     #[must_use]
     pub const fn word(self) -> &'static str {

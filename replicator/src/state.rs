@@ -68,6 +68,10 @@ pub enum ReplicationState {
     PausedSyncS,
     /// As `SyncTarget`, but held.
     PausedSyncT,
+    /// A verify that was asked for on this node.
+    VerifyS,
+    /// A verify that was asked for on the peer.
+    VerifyT,
 }
 
 /// Why no request of a client is started and none is answered (G5); nothing set: they are.
@@ -151,7 +155,8 @@ names!(Role: Primary, Secondary);
 names!(DiskState: Diskless, Attaching, Failed, Inconsistent, Outdated, DUnknown, Consistent, UpToDate);
 names!(ConnectionState: StandAlone, Disconnecting, Unconnected, Connecting, Connected);
 names!(StartupWait: Normal, Degraded, PeerOutdated);
-names!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget, PausedSyncS, PausedSyncT);
+names!(ReplicationState: Off, Established, WFBitMapS, WFBitMapT, SyncSource, SyncTarget, PausedSyncS, PausedSyncT, VerifyS,
+    VerifyT);
 
 impl DiskState {
     /// As it counts for the other node: a disk that takes no writes is no disk.

@@ -27,6 +27,59 @@ pub struct SyncProgress {
     pub limited_by: &'static str,
 }
 
+/// Progress of a verify under way. Block counts are of 4 KiB.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifyProgress {
+    /// Its number among the verifies of this daemon; its result has the same.
+    pub run: u64,
+    /// Blocks to be compared.
+    pub total_blocks: u64,
+    /// Blocks that are not compared yet.
+    pub left_blocks: u64,
+    /// Blocks that were found to differ so far.
+    pub differing_blocks: u64,
+    /// Bytes per second over the last seconds; 0 while it is held.
+    pub bytes_per_s: u64,
+    /// Time left at that rate; none while nothing moves.
+    pub eta: Option<Duration>,
+    /// Time since it began, less pauses.
+    pub elapsed: Duration,
+    /// What holds it back now: a word of `SyncProgress::limited_by`, or `pause-sync`.
+    pub limited_by: &'static str,
+}
+
+/// Why a verify did not come to its end, and where the next one goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenOff {
+    /// In words.
+    pub why: String,
+    /// The first sector of 512 bytes that was not compared.
+    pub next_sector: u64,
+}
+
+/// Result of the last verify, in whichever direction. Block counts are of 4 KiB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Its number among the verifies of this daemon.
+    pub run: u64,
+    /// Time since it ended.
+    pub since_end: Duration,
+    /// How long it took, less pauses.
+    pub took: Duration,
+    /// Blocks that were compared.
+    pub compared_blocks: u64,
+    /// Blocks that differ, or could not be read on one of the nodes: all of them are marked.
+    pub differing_blocks: u64,
+    /// Those of them that could not be read.
+    pub unreadable_blocks: u64,
+    /// Those of them that are the same again, by a resync since.
+    pub repaired_blocks: u64,
+    /// `--repair` was given, and its resync is not over.
+    pub repairing: bool,
+    /// None: it is complete.
+    pub broken_off: Option<BrokenOff>,
+}
+
 /// Counters since the daemon started, in bytes or numbers as named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -93,6 +146,10 @@ pub struct Status {
     /// Blocks that the source of the last resync could not read, so that its target stays
     /// Inconsistent (D9); 0 when it was complete.
     pub incomplete_blocks: u64,
+    /// The verify under way.
+    pub verify: Option<VerifyProgress>,
+    /// The result of the last verify of this daemon.
+    pub verified: Option<Verified>,
     /// NBD clients connected.
     pub clients: u32,
     /// Requests of clients that are open.

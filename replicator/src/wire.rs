@@ -16,6 +16,7 @@ mod head;
 mod policies;
 #[cfg(test)]
 mod samples;
+mod verify;
 
 use crate::message::Message;
 use cursor::{BodyReader, BodyWriter};

@@ -56,4 +56,6 @@ mod stress_al;
 mod switch_primaries;
 mod sync_progress;
 mod verified_load;
+mod verify;
+mod verify_speed;
 mod wrong_peer;

@@ -3,12 +3,13 @@
 use super::fence::{FenceArgs, StonithArgs, UnfenceArgs};
 use crate::config::RUN_DIR;
 use crate::config::units::{TIME_FORM, parse_size, parse_time};
+use crate::control::protocol::RepairSide;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or nothing to do; 2 usage; 5 a wait timed out, or the disk is not even Outdated; \
+Exit codes: 0 done or nothing to do; 1 a verify found differences; 2 usage; 5 a wait timed out, or the disk is not even Outdated; \
 10 configuration, or not up; \
 11 refused by the state (of the resource, or of a disk that is in use or holds something); \
 16 no local disk; 17 no access to good data; 20 the daemon cannot be started or does not answer. \
@@ -153,6 +154,33 @@ pub enum Verb {
         #[arg(long)]
         assume_clean: bool,
     },
+    /// Compare both replicas block by block while they are in use; what differs is marked on both
+    Verify {
+        /// Of which.
+        #[command(flatten)]
+        target: Target,
+        /// Where to begin: a sector of 512 bytes, or a size like 10G
+        #[arg(long, value_name = "SECTOR|SIZE", default_value = "0", value_parser = place)]
+        start: u64,
+        /// Where to end, not included
+        #[arg(long, value_name = "SECTOR|SIZE", value_parser = place)]
+        stop: Option<u64>,
+        /// Wait for the result: exit code 0 no difference, or all repaired; 1 differences
+        #[arg(long)]
+        wait: bool,
+        /// Copy what differs from the Primary when everything is compared
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Copy the blocks that are marked as out of sync to the other node
+    Repair {
+        /// Of which.
+        #[command(flatten)]
+        target: Target,
+        /// Whose data count [default: the Primary's]
+        #[arg(long, value_enum)]
+        from: Option<RepairSide>,
+    },
     /// Show the state
     Status {
         /// For which.
@@ -268,6 +296,14 @@ fn size(text: &str) -> Result<u64, String> {
     parse_size(text).ok_or_else(|| "write a size like 512M or 100G".to_owned())
 }
 
+/// A bare number counts sectors, as in DRBD.
+fn place(text: &str) -> Result<u64, String> {
+    let sector = text.parse::<u64>().ok().and_then(|sector| sector.checked_mul(512));
+    sector
+        .or_else(|| parse_size(text))
+        .ok_or_else(|| "write a sector of 512 bytes like 2048, or a size like 10G".to_owned())
+}
+
 fn demo_size(text: &str) -> Result<u64, String> {
     const RANGE: std::ops::RangeInclusive<u64> = 8 << 20..=1 << 40;
     parse_size(text)
@@ -318,6 +354,13 @@ mod tests {
         }
         let error = parsed("blkrep import-drbd /etc/drbd.conf --force").unwrap_err();
         assert_eq!(error.exit_code(), 2, "--force without --out");
+    }
+
+    #[test]
+    fn a_place_is_a_sector_or_a_size() {
+        assert_eq!((place("8"), place("10G")), (Ok(4096), Ok(10 << 30)));
+        assert!(place("ten").is_err() && place("99999999999999999999").is_err());
+        assert!(place(&u64::MAX.to_string()).is_err());
     }
 
     #[test]

@@ -67,6 +67,22 @@ pub enum Failure {
         /// What to do.
         next: String,
     },
+    /// A verify found differences, and they are not repaired.
+    #[error("{text}")]
+    Differences {
+        /// How many, and the next step.
+        text: String,
+    },
+    /// A verify did not come to its end.
+    #[error(
+        "the verify was broken off: {why}; 'blkrep verify --start {next_sector}' goes on where it was"
+    )]
+    VerifyBrokenOff {
+        /// In the daemon's words.
+        why: String,
+        /// First sector that was not compared.
+        next_sector: u64,
+    },
     /// Waiting is of no use: this node does not try to connect.
     #[error("StandAlone: {reason}")]
     StandAlone {
@@ -152,7 +168,9 @@ impl Failure {
                 RefusalKind::NoAnswer | RefusalKind::KernelDevice => 20,
             },
             Self::WaitTimedOut { goal: _, limit: _, state: _, next: _ } => 5,
+            Self::Differences { text: _ } => 1,
             Self::StandAlone { reason: _ }
+            | Self::VerifyBrokenOff { why: _, next_sector: _ }
             | Self::IsUp { resource: _ }
             | Self::Diskless { resource: _ } => 11,
             Self::Daemon { text: _ }

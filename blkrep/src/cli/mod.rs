@@ -9,6 +9,7 @@ mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod outdate;
 mod show;
+mod verify;
 mod wait;
 
 pub use args::{Args, DaemonArgs, DemoArgs, Global, ImportArgs, Patience, Target, Verb};
@@ -23,6 +24,7 @@ use clap::Parser;
 use context::Context;
 use std::process::ExitCode;
 use std::time::Instant;
+use verify::Verify;
 use wait::{Goal, Wait};
 
 /// Runs the program; wrong usage ends it at once with exit code 2.
@@ -73,6 +75,11 @@ fn run(context: &Context, verb: Verb) -> u8 {
         Verb::Resize { target, size, assume_clean } => {
             asks(target, Request::Resize { size_bytes: size, assume_clean })
         }
+        Verb::Verify { target, start, stop, wait, repair } => {
+            let verify = Verify { start_bytes: start, stop_bytes: stop, repair, wait };
+            each(context, &target.resource, |name| verify.run(context, name))
+        }
+        Verb::Repair { target, from } => asks(target, Request::Repair { from }),
         Verb::Status { resource, json } => status(context, &resource, json),
         Verb::Role(target) => {
             each(context, &target.resource, |name| show::word(context, name, words::role))

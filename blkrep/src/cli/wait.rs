@@ -71,9 +71,16 @@ impl Goal {
             | ReplicationState::SyncSource
             | ReplicationState::SyncTarget
             | ReplicationState::PausedSyncS
-            | ReplicationState::PausedSyncT => status.connection == ConnectionState::Connected,
+            | ReplicationState::PausedSyncT
+            | ReplicationState::VerifyS
+            | ReplicationState::VerifyT => status.connection == ConnectionState::Connected,
         };
-        let in_sync = status.replication == ReplicationState::Established
+        // A verify changes nothing.
+        let is_at_rest = matches!(
+            status.replication,
+            ReplicationState::Established | ReplicationState::VerifyS | ReplicationState::VerifyT
+        );
+        let in_sync = is_at_rest
             && status.disk == DiskState::UpToDate
             && status.peer_disk == DiskState::UpToDate;
         match self {
@@ -219,7 +226,12 @@ mod tests {
         status.replication = ReplicationState::Established;
         assert_eq!(Goal::InSync.standing(&status), Standing::OnTheWay);
         status.peer_disk = DiskState::UpToDate;
-        assert_eq!(Goal::InSync.standing(&status), Standing::Reached);
+        for replication in
+            [ReplicationState::Established, ReplicationState::VerifyS, ReplicationState::VerifyT]
+        {
+            status.replication = replication;
+            assert_eq!(Goal::InSync.standing(&status), Standing::Reached);
+        }
     }
 
     #[test]

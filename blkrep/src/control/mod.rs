@@ -6,6 +6,9 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 mod status_wire;
+mod verify_wire;
 
 #[cfg(test)]
 pub(crate) use status_wire::tests::sample as sample_status;
+#[cfg(test)]
+pub(crate) use verify_wire::tests::{progress_sample, result_sample};

@@ -1,7 +1,7 @@
 //! The lines of the control socket: a request, and its response.
 
 use super::status_wire::StatusWire;
-use replicator::event::{Answer, Command, Refusal, RefusalClass};
+use replicator::event::{Answer, Command, Refusal, RefusalClass, RepairFrom};
 use replicator::status::Status;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -10,6 +10,16 @@ use std::time::Duration;
 pub const REQUEST_BYTES_MAX: usize = 4096;
 /// Longest response, in bytes, its newline included: a status is some 2 KiB.
 pub const RESPONSE_BYTES_MAX: usize = 256 << 10;
+
+/// Whose data a repair copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum RepairSide {
+    /// Those of the node that is told
+    Local,
+    /// Those of its peer
+    Peer,
+}
 
 /// A request: `{"command":"primary","force":true}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +78,24 @@ pub enum Request {
         #[serde(default)]
         assume_clean: bool,
     },
+    /// Compare both replicas, and mark what differs.
+    Verify {
+        /// First byte that is compared.
+        #[serde(default)]
+        start_bytes: u64,
+        /// The comparison ends before this byte; at the end of the device if not given.
+        #[serde(default)]
+        stop_bytes: Option<u64>,
+        /// Copy what differs from the Primary afterwards.
+        #[serde(default)]
+        repair: bool,
+    },
+    /// Copy the marked blocks.
+    Repair {
+        /// Whose data count; the Primary's if not given.
+        #[serde(default)]
+        from: Option<RepairSide>,
+    },
     /// Leave: disconnect, detach cleanly, end the daemon.
     Down,
     /// Show the state.
@@ -96,6 +124,16 @@ impl Request {
             Self::Resize { size_bytes, assume_clean } => {
                 Command::Resize { size_bytes, assume_clean }
             }
+            Self::Verify { start_bytes, stop_bytes, repair } => {
+                Command::Verify { start_bytes, stop_bytes, repair }
+            }
+            Self::Repair { from: None } => Command::Repair { from: None },
+            Self::Repair { from: Some(RepairSide::Local) } => {
+                Command::Repair { from: Some(RepairFrom::Local) }
+            }
+            Self::Repair { from: Some(RepairSide::Peer) } => {
+                Command::Repair { from: Some(RepairFrom::Peer) }
+            }
             Self::Down => Command::Down,
             Self::Status => Command::Status,
         }
@@ -120,6 +158,8 @@ impl Request {
             Self::ResumeIo => "resume-io",
             Self::NewCurrentUuid { clear_bitmap: _ } => "new-current-uuid",
             Self::Resize { size_bytes: _, assume_clean: _ } => "resize",
+            Self::Verify { start_bytes: _, stop_bytes: _, repair: _ } => "verify",
+            Self::Repair { from: _ } => "repair",
             Self::Down => "down",
             Self::Status => "status",
         }
@@ -145,6 +185,8 @@ impl Request {
             | Self::ResumeIo
             | Self::NewCurrentUuid { clear_bitmap: _ }
             | Self::Resize { size_bytes: _, assume_clean: _ }
+            | Self::Verify { start_bytes: _, stop_bytes: _, repair: _ }
+            | Self::Repair { from: _ }
             | Self::Down => Duration::from_secs(60),
         }
     }
@@ -261,6 +303,14 @@ mod tests {
             (
                 r#"{"command":"new-current-uuid","clear_bitmap":true}"#,
                 Request::NewCurrentUuid { clear_bitmap: true },
+            ),
+            (
+                r#"{"command":"verify","start_bytes":4096,"stop_bytes":null,"repair":true}"#,
+                Request::Verify { start_bytes: 4096, stop_bytes: None, repair: true },
+            ),
+            (
+                r#"{"command":"repair","from":"peer"}"#,
+                Request::Repair { from: Some(RepairSide::Peer) },
             ),
             (r#"{"command":"down"}"#, Request::Down),
             (r#"{"command":"status"}"#, Request::Status),

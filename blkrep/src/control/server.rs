@@ -183,7 +183,9 @@ mod tests {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
-            | Command::Resize { .. } => Ok(Answer::Done),
+            | Command::Resize { .. }
+            | Command::Verify { .. }
+            | Command::Repair { .. } => Ok(Answer::Done),
         }
     }
 

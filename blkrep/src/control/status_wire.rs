@@ -1,19 +1,22 @@
 //! The picture of a resource as JSON: every field of [`Status`], states by name, identifiers as hex
 //! strings.
 
+use super::verify_wire::{VerifiedWire, VerifyWire};
 use metadata::generations::Generations;
 use metadata::superblock::{FLAG_NAMES, Flags};
+use replicator::pace::SyncLimit;
 use replicator::state::{
     ConnectionState, DiskState, ReplicationState, Role, StartupWait, Suspended,
 };
-use replicator::status::{Counters, Status, SyncProgress};
+use replicator::status::{Counters, Status, SyncProgress, Verified, VerifyProgress};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Number of codes that a state is looked for among; no state enum is larger.
 const STATE_CODES: std::ops::Range<u8> = 0..64;
 /// The words of `SyncProgress::limited_by`.
-const LIMITS: [&str; 5] = ["rate", "link", "target-disk", "source-disk", "application"];
+const LIMITS: [&str; 6] =
+    ["rate", "link", "target-disk", "source-disk", "application", SyncLimit::PAUSE_WORD];
 
 /// [`Status`] as it travels.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub(super) struct StatusWire {
     out_of_sync_blocks: u64,
     sync: Option<SyncWire>,
     incomplete_blocks: u64,
+    verify: Option<VerifyWire>,
+    verified: Option<VerifiedWire>,
     clients: u32,
     requests_open: u32,
     writes_unacked: u32,
@@ -118,6 +123,8 @@ impl From<Status> for StatusWire {
                 limited_by: sync.limited_by.to_owned(),
             }),
             incomplete_blocks: status.incomplete_blocks,
+            verify: status.verify.map(VerifyWire::from),
+            verified: status.verified.map(VerifiedWire::from),
             clients: status.clients,
             requests_open: status.requests_open,
             writes_unacked: status.writes_unacked,
@@ -164,6 +171,8 @@ impl TryFrom<StatusWire> for Status {
             out_of_sync_blocks: wire.out_of_sync_blocks,
             sync: wire.sync.map(SyncProgress::from),
             incomplete_blocks: wire.incomplete_blocks,
+            verify: wire.verify.map(VerifyProgress::from),
+            verified: wire.verified.map(Verified::from),
             clients: wire.clients,
             requests_open: wire.requests_open,
             writes_unacked: wire.writes_unacked,
@@ -196,12 +205,17 @@ impl From<SyncWire> for SyncProgress {
             bytes_per_s: wire.bytes_per_s,
             eta: wire.eta_ms.map(Duration::from_millis),
             elapsed: Duration::from_millis(wire.elapsed_ms),
-            limited_by: LIMITS.into_iter().find(|word| *word == wire.limited_by).unwrap_or("other"),
+            limited_by: limit(&wire.limited_by),
         }
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
+/// The word, as the engine has it.
+pub(super) fn limit(word: &str) -> &'static str {
+    LIMITS.into_iter().find(|known| *known == word).unwrap_or("other")
+}
+
+pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -285,6 +299,8 @@ pub(crate) mod tests {
                 limited_by: "target-disk",
             }),
             incomplete_blocks: 0,
+            verify: None,
+            verified: None,
             clients: 2,
             requests_open: 3,
             writes_unacked: 4,

@@ -3,7 +3,7 @@
 use super::token::{Source, Token};
 use crate::ring::arena::{Arena, Pool, Span};
 use crate::ring::{Operation, Ring, ZeroHow};
-use metadata::units::ByteRange;
+use metadata::units::{BLOCK_BYTES, ByteRange};
 use replicator::digest::Digested;
 use replicator::event::{Input, IoOutcome};
 use replicator::ids::{BufferId, IoId};
@@ -31,6 +31,13 @@ pub(super) enum Work {
     },
     /// Fill the beginning of `buffer` and report crc32c and SHA-256.
     Digest {
+        /// From where.
+        range: ByteRange,
+        /// Where to.
+        buffer: BufferId,
+    },
+    /// Fill the beginning of `buffer` and report the SHA-256 of each block of 4 KiB.
+    Digests {
         /// From where.
         range: ByteRange,
         /// Where to.
@@ -115,7 +122,10 @@ impl DataDisk {
     pub(super) fn kick(&mut self, ring: &mut Ring) {
         while let Some((io, work)) = self.waiting.pop_front() {
             let step = match work {
-                Work::Read { .. } | Work::Digest { .. } | Work::Write { .. } => Step::Moving(0),
+                Work::Read { .. }
+                | Work::Digest { .. }
+                | Work::Digests { .. }
+                | Work::Write { .. } => Step::Moving(0),
                 Work::Zero { may_unmap: true, .. } => Step::Asking(ZeroHow::GiveBack),
                 Work::Zero { may_unmap: false, .. } => Step::Asking(ZeroHow::KeepSpace),
                 Work::Flush => Step::Flushing,
@@ -180,6 +190,12 @@ impl DataDisk {
                 let read = Ok(Digested { crc32c, digest: Sha256::digest(bytes).into() });
                 return Some(Input::DigestDone { io: job.io, read });
             }
+            Work::Digests { range, buffer } => {
+                let bytes = ring.arena().bytes(Span::head(buffer, short(range)));
+                let blocks = bytes.chunks(BLOCK_BYTES as usize);
+                let read = Ok(blocks.map(|block| Sha256::digest(block).into()).collect());
+                return Some(Input::DigestsDone { io: job.io, read });
+            }
             Work::Read { checksum: false, .. }
             | Work::Write { .. }
             | Work::Zero { .. }
@@ -194,7 +210,9 @@ impl DataDisk {
         let fd = self.fd.as_fd();
         let operation = match (job.work, job.step) {
             (
-                Work::Read { range, buffer, .. } | Work::Digest { range, buffer },
+                Work::Read { range, buffer, .. }
+                | Work::Digest { range, buffer }
+                | Work::Digests { range, buffer },
                 Step::Moving(done),
             ) => Operation::Read {
                 fd,
@@ -227,6 +245,7 @@ impl DataDisk {
 fn failed(job: &Job, errno: i32) -> Input {
     match job.work {
         Work::Digest { .. } => Input::DigestDone { io: job.io, read: Err(errno) },
+        Work::Digests { .. } => Input::DigestsDone { io: job.io, read: Err(errno) },
         Work::Read { .. } | Work::Write { .. } | Work::Zero { .. } | Work::Flush => {
             Input::DiskDone { io: job.io, outcome: IoOutcome::Failed { errno } }
         }
@@ -238,7 +257,10 @@ fn next_step(job: &Job, bytes: u32) -> Result<Option<Step>, Errno> {
     let after_zeroing = |fua| if fua { Some(Step::Flushing) } else { None };
     match (job.work, job.step) {
         (
-            Work::Read { range, .. } | Work::Digest { range, .. } | Work::Write { range, .. },
+            Work::Read { range, .. }
+            | Work::Digest { range, .. }
+            | Work::Digests { range, .. }
+            | Work::Write { range, .. },
             Step::Moving(done),
         ) => {
             // Nothing moved: the disk ends before the range does.

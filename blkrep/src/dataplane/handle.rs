@@ -116,6 +116,8 @@ impl Handle {
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
             | Command::Resize { .. }
+            | Command::Verify { .. }
+            | Command::Repair { .. }
             | Command::Down => COMMAND_TIMEOUT_MS,
         };
         self.command_within(command, Duration::from_millis(timeout_ms)).await

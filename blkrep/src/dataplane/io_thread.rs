@@ -198,6 +198,7 @@ impl IoThread {
             | Input::Clients(_)
             | Input::DiskDone { .. }
             | Input::DigestDone { .. }
+            | Input::DigestsDone { .. }
             | Input::MetadataDone { .. }
             | Input::DiskOpenFailed { .. }
             | Input::DiskMeasured(_)
@@ -222,6 +223,9 @@ impl IoThread {
             }
             Output::DiskDigest { io, range, buffer } => {
                 disk.start(io, Work::Digest { range, buffer });
+            }
+            Output::DiskDigests { io, range, buffer } => {
+                disk.start(io, Work::Digests { range, buffer });
             }
             Output::DiskWrite { io, range, buffer, fua } => {
                 disk.start(io, Work::Write { range, buffer, fua });

@@ -167,6 +167,8 @@ impl Keeper {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
+            | Command::Verify { .. }
+            | Command::Repair { .. }
             | Command::Status => Ok(self.handle.command(command).await?.into()),
         }
     }

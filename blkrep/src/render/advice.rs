@@ -92,7 +92,9 @@ fn about_resync(status: &Status) -> Option<String> {
         | ReplicationState::WFBitMapS
         | ReplicationState::WFBitMapT
         | ReplicationState::SyncSource
-        | ReplicationState::SyncTarget => None,
+        | ReplicationState::SyncTarget
+        | ReplicationState::VerifyS
+        | ReplicationState::VerifyT => None,
     }
 }
 
@@ -101,13 +103,18 @@ fn about_findings(status: &Status) -> Option<String> {
     let blocks = status.out_of_sync_blocks;
     let is_undecided = blocks > 0
         && status.replication == ReplicationState::Established
-        && (status.disk, status.peer_disk) == (DiskState::UpToDate, DiskState::UpToDate)
-        && (status.role, status.peer_role) == (Role::Secondary, Some(Role::Secondary));
+        && (status.disk, status.peer_disk) == (DiskState::UpToDate, DiskState::UpToDate);
+    let is_led = [Some(status.role), status.peer_role].contains(&Some(Role::Primary));
     is_undecided.then(|| {
         let name = &status.resource;
+        if is_led {
+            return format!(
+                "{blocks} blocks may differ; 'blkrep repair {name}' copies them from the Primary"
+            );
+        }
         format!(
             "{blocks} blocks may differ, and nothing says which copy is right; on the node whose data \
-             count, run 'blkrep primary {name}': its blocks are copied"
+             count, run 'blkrep repair --from local {name}': its blocks are copied"
         )
     })
 }
@@ -198,8 +205,9 @@ mod tests {
             status(DiskState::UpToDate, ConnectionState::Connected, DiskState::UpToDate);
         equal.out_of_sync_blocks = 3;
         assert!(advice(&equal)[0].starts_with("3 blocks may differ"));
+        assert!(advice(&equal)[0].contains("'blkrep repair --from local r0'"));
         equal.role = Role::Primary;
-        assert_eq!(advice(&equal), Vec::<String>::new());
+        assert!(advice(&equal)[0].contains("'blkrep repair r0'"));
         equal.replication = ReplicationState::PausedSyncS;
         assert!(advice(&equal)[0].contains("blkrep resume-sync r0"));
     }

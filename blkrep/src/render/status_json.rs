@@ -5,10 +5,10 @@
 //! `blkrep`.
 
 use super::advice::advice;
-use super::progress::done_percent_100ths;
+use super::progress::{done_percent_100ths, verified_percent_100ths};
 use metadata::units::{BLOCK_BYTES, device_blocks};
 use replicator::state::ConnectionState;
-use replicator::status::{Status, SyncProgress};
+use replicator::status::{Status, SyncProgress, Verified, VerifyProgress};
 use serde_json::{Map, Value, json};
 
 /// KiB in a block: DRBD counts sizes and traffic in KiB.
@@ -79,7 +79,7 @@ fn peer_device(status: &Status) -> Value {
     put("pending", json!(status.writes_unacked));
     put("unacked", json!(status.peer_writes_open));
     put("has-sync-details", json!(status.sync.is_some()));
-    put("has-online-verify-details", json!(false));
+    put("has-online-verify-details", json!(status.verify.is_some()));
     put("percent-in-sync", percent(in_sync_percent_100ths(status)));
     if let Some(sync) = &status.sync {
         // Sectors of 512 bytes, as DRBD.
@@ -89,6 +89,15 @@ fn peer_device(status: &Status) -> Value {
         put("db/dt [MiB/s]", json!(sync.bytes_per_s as f64 / (1 << 20) as f64));
         put("estimated-seconds-to-finish", json!(sync.eta.map(|eta| eta.as_secs())));
         put("percent-resync-done", percent(done_percent_100ths(sync)));
+    }
+    if let Some(verify) = &status.verify {
+        let done = verify.total_blocks - verify.left_blocks;
+        put("ov-left", json!(verify.left_blocks * BLOCK_BYTES / 512));
+        put("ov-position", json!(done * BLOCK_BYTES / 512));
+        put("ov-skipped", json!(0));
+        put("db/dt [MiB/s]", json!(verify.bytes_per_s as f64 / (1 << 20) as f64));
+        put("estimated-seconds-to-finish", json!(verify.eta.map(|eta| eta.as_secs())));
+        put("percent-resync-done", percent(verified_percent_100ths(verify)));
     }
     Value::Object(fields)
 }
@@ -123,6 +132,8 @@ fn extra(status: &Status) -> Value {
         },
         "sync": status.sync.as_ref().map(sync_details),
         "incomplete-blocks": status.incomplete_blocks,
+        "verify": status.verify.as_ref().map(verify_details),
+        "verified": status.verified.as_ref().map(verify_result),
         "counters": {
             "client-written-bytes": counters.client_written_bytes,
             "client-read-bytes": counters.client_read_bytes,
@@ -153,10 +164,39 @@ fn sync_details(sync: &SyncProgress) -> Value {
     })
 }
 
+fn verify_details(verify: &VerifyProgress) -> Value {
+    json!({
+        "run": verify.run,
+        "total-blocks": verify.total_blocks,
+        "left-blocks": verify.left_blocks,
+        "differing-blocks": verify.differing_blocks,
+        "bytes-per-s": verify.bytes_per_s,
+        "eta-s": verify.eta.map(|eta| eta.as_secs()),
+        "elapsed-s": verify.elapsed.as_secs(),
+        "limited-by": verify.limited_by,
+    })
+}
+
+fn verify_result(verified: &Verified) -> Value {
+    json!({
+        "run": verified.run,
+        "complete": verified.broken_off.is_none(),
+        "broken-off": verified.broken_off.as_ref().map(|broken| &broken.why),
+        "next-sector": verified.broken_off.as_ref().map(|broken| broken.next_sector),
+        "since-end-s": verified.since_end.as_secs(),
+        "took-ms": u64::try_from(verified.took.as_millis()).unwrap_or(u64::MAX),
+        "compared-blocks": verified.compared_blocks,
+        "differing-blocks": verified.differing_blocks,
+        "unreadable-blocks": verified.unreadable_blocks,
+        "repaired-blocks": verified.repaired_blocks,
+        "repairing": verified.repairing,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::sample_status;
+    use crate::control::{progress_sample, result_sample, sample_status};
 
     #[test]
     fn the_paths_that_scripts_read_from_drbd_are_there() {
@@ -189,6 +229,23 @@ mod tests {
         assert_eq!(extra["counters"]["resynced-blocks"], 21);
         assert_eq!(extra["sync"]["copied-blocks"], 131_080);
         assert!(extra["refusal"].is_null());
+    }
+
+    #[test]
+    fn a_verify_has_its_details_where_scripts_look_for_them() {
+        let mut status = sample_status();
+        (status.sync, status.verify) = (None, Some(progress_sample()));
+        status.verified = Some(result_sample());
+        let json = status_json(&status);
+        let peer = &json["connections"][0]["peer_devices"][0];
+        assert_eq!(peer["has-online-verify-details"], true);
+        assert_eq!((&peer["ov-left"], &peer["ov-position"]), (&json!(1 << 20), &json!(1 << 20)));
+        assert_eq!(peer["percent-resync-done"], 50.0);
+        let extra = &json["blkrep"];
+        assert_eq!(extra["verify"]["limited-by"], "pause-sync");
+        assert_eq!(extra["verified"]["next-sector"], 8000);
+        assert_eq!(extra["verified"]["complete"], false);
+        assert_eq!(extra["verified"]["differing-blocks"], 7);
     }
 
     #[test]

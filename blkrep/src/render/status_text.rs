@@ -1,11 +1,11 @@
 //! The status for people, in the form of `drbdadm status` (drbd-facts 6.5).
 
 use super::advice::advice;
-use super::amounts::size;
-use super::progress::{bar, done_percent_100ths};
+use super::amounts::{clock, size};
+use super::progress::{bar, done_percent_100ths, verified_percent_100ths, verify_bar};
 use metadata::units::BLOCK_BYTES;
 use replicator::state::{ConnectionState, DiskState, ReplicationState, Role};
-use replicator::status::Status;
+use replicator::status::{Status, Verified};
 use std::fmt::Write as _;
 
 /// What the reader's end can show.
@@ -72,6 +72,14 @@ pub fn status_text(status: &Status, canvas: Canvas) -> String {
     if let (Some(sync), Canvas::Terminal { colours: _ }) = (&status.sync, canvas) {
         line(format!("    {}", bar(sync)));
     }
+    if let (Some(verify), Canvas::Terminal { colours: _ }) = (&status.verify, canvas) {
+        line(format!("    {}", verify_bar(verify)));
+    }
+    if let Some(verified) = &status.verified {
+        let left = verified.differing_blocks > verified.repaired_blocks;
+        let tone = if left || verified.broken_off.is_some() { Tone::Bad } else { Tone::Neutral };
+        line(format!("    {}", paint(&last_verify(verified), tone)));
+    }
     if status.incomplete_blocks > 0 {
         let words = format!(
             "resync incomplete: {} cannot be read at the source; mend its disk, then run 'blkrep disconnect' \
@@ -112,7 +120,9 @@ fn replica_words(status: &Status, paint: impl Fn(&str, Tone) -> String) -> Vec<S
         | ReplicationState::SyncSource
         | ReplicationState::SyncTarget
         | ReplicationState::PausedSyncS
-        | ReplicationState::PausedSyncT => true,
+        | ReplicationState::PausedSyncT
+        | ReplicationState::VerifyS
+        | ReplicationState::VerifyT => true,
     };
     if is_busy {
         words.push(format!("replication:{}", paint(status.replication.name(), Tone::Busy)));
@@ -127,7 +137,30 @@ fn replica_words(status: &Status, paint: impl Fn(&str, Tone) -> String) -> Vec<S
         let percent_100ths = done_percent_100ths(sync);
         words.push(format!("done:{}.{:02}", percent_100ths / 100, percent_100ths % 100));
     }
+    if let Some(verify) = &status.verify {
+        let percent_100ths = verified_percent_100ths(verify);
+        words.push(format!("done:{}.{:02}", percent_100ths / 100, percent_100ths % 100));
+    }
     words
+}
+
+/// The result of the last verify, in blocks of 4 KiB.
+fn last_verify(verified: &Verified) -> String {
+    let Verified { compared_blocks, differing_blocks, unreadable_blocks, repaired_blocks, .. } =
+        verified;
+    let outcome = match &verified.broken_off {
+        None => "last-verify:complete".to_owned(),
+        Some(broken) => format!("last-verify:broken-off next-sector:{}", broken.next_sector),
+    };
+    let unreadable = match unreadable_blocks {
+        0 => String::new(),
+        blocks => format!(" unreadable:{blocks}"),
+    };
+    let ago = clock(verified.since_end);
+    format!(
+        "{outcome} ago:{ago} compared:{compared_blocks} differing:{differing_blocks}{unreadable} \
+         repaired:{repaired_blocks}"
+    )
 }
 
 const fn role_tone(role: Role) -> Tone {
@@ -161,7 +194,7 @@ const fn connection_tone(connection: ConnectionState) -> Tone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::sample_status;
+    use crate::control::{progress_sample, result_sample, sample_status};
 
     fn plain(status: &Status) -> String {
         status_text(status, Canvas::Plain)
@@ -172,7 +205,7 @@ mod tests {
         let mut status = sample_status();
         status.replication = ReplicationState::Established;
         status.peer_disk = DiskState::UpToDate;
-        status.sync = None;
+        (status.sync, status.out_of_sync_blocks) = (None, 0);
         status
     }
 
@@ -241,6 +274,28 @@ mod tests {
         let mut outdated = alone(ConnectionState::Connecting);
         outdated.peer_disk = DiskState::Outdated;
         assert!(plain(&outdated).contains("connection:Connecting\n    peer-disk:Outdated\n"));
+    }
+
+    #[test]
+    fn a_verify_shows_its_percent_and_the_last_one_its_result() {
+        let mut status = quiet();
+        status.replication = ReplicationState::VerifyS;
+        status.verify = Some(progress_sample());
+        let head = "r0 role:Primary\n  disk:UpToDate size:1.0GiB\n  bob role:Secondary\n    ";
+        let running = "replication:VerifyS peer-disk:UpToDate done:50.00\n";
+        assert_eq!(plain(&status), format!("{head}{running}\n"));
+        let terminal = status_text(&status, Canvas::Terminal { colours: false });
+        assert!(terminal.contains("done:50.00\n    [==========>....."), "{terminal}");
+        status.verified = Some(result_sample());
+        let broken = "    last-verify:broken-off next-sector:8000 ago:1:12 compared:1000 differing:7 \
+                      unreadable:2 repaired:6\n";
+        assert_eq!(plain(&status), format!("{head}{running}{broken}\n"));
+        let mut verified = result_sample();
+        (verified.broken_off, verified.unreadable_blocks) = (None, 0);
+        let status = Status { verified: Some(verified), ..quiet() };
+        let done = "peer-disk:UpToDate\n    last-verify:complete ago:1:12 compared:1000 differing:7 \
+                    repaired:6\n";
+        assert_eq!(plain(&status), format!("{head}{done}\n"));
     }
 
     #[test]

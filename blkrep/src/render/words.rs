@@ -24,7 +24,9 @@ pub fn cstate(status: &Status) -> &'static str {
             | ReplicationState::SyncSource
             | ReplicationState::SyncTarget
             | ReplicationState::PausedSyncS
-            | ReplicationState::PausedSyncT => status.replication.name(),
+            | ReplicationState::PausedSyncT
+            | ReplicationState::VerifyS
+            | ReplicationState::VerifyT => status.replication.name(),
         },
         ConnectionState::StandAlone
         | ConnectionState::Disconnecting

@@ -1,6 +1,7 @@
 //! Commands of the operator, and what the peer says once the session is up.
 
 use super::Node;
+use super::invalidate::Extent;
 use super::peer::{Intent, Stage};
 use super::promote::{RoleChange, state};
 use super::verdict::two_primaries;
@@ -27,6 +28,8 @@ impl Node {
             | Command::SuspendIo
             | Command::ResumeIo
             | Command::NewCurrentUuid { .. }
+            | Command::Verify { .. }
+            | Command::Repair { .. }
             | Command::Resize { .. } => (false, true),
         };
         if changes_role && self.role_change != RoleChange::None {
@@ -71,6 +74,10 @@ impl Node {
             Command::Resize { size_bytes, assume_clean } => {
                 self.resize(id, size_bytes, assume_clean);
             }
+            Command::Verify { start_bytes, stop_bytes, repair } => {
+                self.verify(id, start_bytes, stop_bytes, repair);
+            }
+            Command::Repair { from } => self.repair(id, from),
             Command::Down => self.leave(id),
             Command::Status => {
                 let answer = Answer::Status(Box::new(self.status(self.now)));
@@ -173,8 +180,10 @@ impl Node {
             (Message::SyncEqual { number, load }, None) => self.sync_equal_received(number, load),
             (Message::SyncPause { paused }, None) => self.sync_pause_received(paused),
             (Message::SyncIncomplete { blocks }, None) => self.incomplete_received(blocks),
-            (Message::InvalidateOffer, None) => self.invalidate_offer_received(),
-            (Message::InvalidateAsk, None) => self.invalidate_ask_received(),
+            (Message::InvalidateOffer, None) => self.invalidate_offer_received(Extent::Everything),
+            (Message::InvalidateAsk, None) => self.invalidate_ask_received(Extent::Everything),
+            (Message::RepairOffer, None) => self.invalidate_offer_received(Extent::Marked),
+            (Message::RepairAsk, None) => self.invalidate_ask_received(Extent::Marked),
             (Message::SyncAsk { refusal }, None) => self.sync_ask_received(refusal),
             (Message::NewGeneration { current }, None) => self.new_generation_received(current),
             (Message::NewGenerationDone, None) => self.new_generation_done_received(),
@@ -192,6 +201,33 @@ impl Node {
             (Message::Outdate, None) => self.outdate_received(),
             (Message::PromoteAsk, None) => self.promote_ask_received(),
             (Message::PromoteAnswer { refusal }, None) => self.promote_answer_received(refusal),
+            (message, payload) => self.verify_received(message, payload),
+        }
+    }
+
+    fn verify_received(&mut self, message: Message, payload: Option<Payload>) {
+        match (message, payload) {
+            (Message::VerifyAsk { blocks, repair }, None) => {
+                self.verify_ask_received(blocks, repair);
+            }
+            (Message::VerifyBegin { blocks, repair, asked }, None) => {
+                self.verify_begin_received(blocks, repair, asked);
+            }
+            (Message::VerifyAnswer { refusal }, None) => self.verify_answer_received(refusal),
+            (Message::VerifyRead { number, range, limit, next_block }, None) => {
+                self.verify_read_received(number, range, limit, next_block);
+            }
+            (Message::VerifyDigests { number, digests }, None) => {
+                self.verify_read_there(number, Ok(digests));
+            }
+            (Message::VerifyUnreadable { number }, None) => self.verify_read_there(number, Err(())),
+            (Message::VerifyDiffers { blocks, unreadable }, None) => {
+                self.verify_differs_received(blocks, unreadable);
+            }
+            (Message::VerifyEnd { compared_blocks, next_block, broken_off }, None) => {
+                self.verify_end_received(compared_blocks, next_block, broken_off);
+            }
+            (Message::VerifyEnded, None) => self.verify_ended_received(),
             (message, payload) => self.resize_received(message, payload),
         }
     }

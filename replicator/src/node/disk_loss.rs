@@ -123,6 +123,7 @@ impl Node {
                 | Purpose::SyncRead { .. }
                 | Purpose::SyncDigest { .. }
                 | Purpose::SyncWrite { .. }
+                | Purpose::VerifyRead(_)
                 | Purpose::ResizeZero { .. }
                 | Purpose::Metadata(_),
             )

@@ -19,6 +19,15 @@ use crate::mutation::Mutation;
 use crate::settings::ChecksumUse;
 use crate::state::{DiskState, Role};
 
+/// How much of a replica is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Extent {
+    #[default]
+    Everything,
+    /// The blocks that are marked on either node (`repair`).
+    Marked,
+}
+
 /// What is under way.
 #[derive(Debug, Default)]
 pub(super) struct Invalidation {
@@ -28,6 +37,7 @@ pub(super) struct Invalidation {
     offered: bool,
     /// The offer was dropped for the peer's; its refusal is on its way.
     dropped: bool,
+    extent: Extent,
     /// A resync is about to begin on a finished handshake, and this node is that end of it.
     pub(super) begins: Option<End>,
 }
@@ -36,11 +46,24 @@ impl Node {
     /// `invalidate`: the peer is asked to be the source, for two that give their data up at once
     /// would leave none.
     pub(super) fn invalidate(&mut self, command: CommandId) {
+        self.give_up_asked(command, Extent::Everything);
+    }
+
+    /// `repair --from peer`.
+    pub(super) fn repair_as_target(&mut self, command: CommandId) {
+        self.give_up_asked(command, Extent::Marked);
+    }
+
+    fn give_up_asked(&mut self, command: CommandId, extent: Extent) {
         match self.may_be_invalidated() {
             Ok(()) => {
                 self.invalidation.command = Some(command);
                 self.invalidation.offered = true;
-                self.send(Message::InvalidateOffer);
+                self.invalidation.extent = extent;
+                self.send(match extent {
+                    Extent::Everything => Message::InvalidateOffer,
+                    Extent::Marked => Message::RepairOffer,
+                });
             }
             Err(refusal) => self.answer(command, Err(refusal)),
         }
@@ -48,7 +71,7 @@ impl Node {
 
     /// The peer wants to give its data up. Crossing offers: the first node in configured order
     /// wins.
-    pub(super) fn invalidate_offer_received(&mut self) {
+    pub(super) fn invalidate_offer_received(&mut self, extent: Extent) {
         if self.invalidation.offered && self.settings.me == NodeIndex::Second {
             let text = format!("{} is being invalidated", self.settings.peer_name());
             self.invalidation_refused(text);
@@ -56,7 +79,7 @@ impl Node {
         }
         match self.may_be_source() {
             Ok(()) => {
-                self.consent();
+                self.consent(extent);
             }
             Err(refusal) => self.send(Message::SyncAsk { refusal: Some(refusal.text) }),
         }
@@ -110,6 +133,13 @@ impl Node {
         if self.replica.attached().is_none() || !self.peer.has_disk() {
             return Err(state("both nodes need an attached disk; run 'blkrep attach'".into()));
         }
+        if self.verify.is_busy() {
+            return Err(state(
+                "a verify is under way; try again when it is over, or end it with 'blkrep disconnect' and \
+                 'blkrep connect'"
+                    .into(),
+            ));
+        }
         if self.resize.changes_the_size() && !self.breaks(Mutation::ResyncWhileGrowing) {
             return Err(state("a resize is under way; try again when it is over".into()));
         }
@@ -124,10 +154,19 @@ impl Node {
 
     /// `invalidate-remote`: the peer gives its data up, if it can.
     pub(super) fn invalidate_remote(&mut self, command: CommandId) {
+        self.be_source_asked(command, Extent::Everything);
+    }
+
+    /// `repair --from local`.
+    pub(super) fn repair_as_source(&mut self, command: CommandId) {
+        self.be_source_asked(command, Extent::Marked);
+    }
+
+    fn be_source_asked(&mut self, command: CommandId, extent: Extent) {
         match self.may_be_source() {
             Ok(()) => {
                 self.invalidation.command = Some(command);
-                self.consent();
+                self.consent(extent);
             }
             Err(refusal) => self.answer(command, Err(refusal)),
         }
@@ -135,7 +174,8 @@ impl Node {
 
     /// The peer gives up what it has: what both had must not be in a cache here (decision 5). New
     /// writes wait until the resync has begun, as in a handshake.
-    fn consent(&mut self) {
+    fn consent(&mut self, extent: Extent) {
+        self.invalidation.extent = extent;
         self.invalidation.begins = Some(End::Source);
         self.pair_begin(vec![Waiter::Consent]);
     }
@@ -148,18 +188,22 @@ impl Node {
         if self.writes_under_way() || !self.unflushed.is_empty() {
             self.pair_begin(vec![Waiter::Consent]);
         } else {
-            self.send(Message::InvalidateAsk);
+            self.send(match self.invalidation.extent {
+                Extent::Everything => Message::InvalidateAsk,
+                Extent::Marked => Message::RepairAsk,
+            });
         }
     }
 
     /// The peer is ready to be the source.
-    pub(super) fn invalidate_ask_received(&mut self) {
+    pub(super) fn invalidate_ask_received(&mut self, extent: Extent) {
         // What was offered was checked then; only what has changed since is of interest.
         let command = self.invalidation.command.take_if(|_| self.invalidation.offered);
         self.invalidation.offered = false;
         match self.may_be_invalidated() {
             Ok(()) => {
                 self.invalidation.command = command;
+                self.invalidation.extent = extent;
                 self.give_data_up();
             }
             Err(refusal) => {
@@ -178,7 +222,7 @@ impl Node {
         let old = self.replica.state();
         self.invalidation.begins = Some(End::Target);
         self.hold.compares = self.settings.sync.checksums == ChecksumUse::Always;
-        self.set_all_bits();
+        self.set_bits_to_copy();
         self.persist_superblock(
             |superblock| {
                 superblock.flags.consistent = false;
@@ -187,11 +231,19 @@ impl Node {
             Some(Then::GivenUp(link)),
         );
         let new = self.replica.state();
-        self.disk_changed(old, new, "invalidated");
+        let why = match self.invalidation.extent {
+            Extent::Everything => "invalidated",
+            Extent::Marked => "its marked blocks are given up",
+        };
+        self.disk_changed(old, new, why);
     }
 
-    fn set_all_bits(&mut self) {
-        if let Some(disk) = self.replica.writable() {
+    fn set_bits_to_copy(&mut self) {
+        let all = match self.invalidation.extent {
+            Extent::Everything => true,
+            Extent::Marked => self.breaks(Mutation::RepairCopiesAll),
+        };
+        if let Some(disk) = self.replica.writable().filter(|_| all) {
             disk.bitmap.set_all();
         }
         if self.breaks(Mutation::FoundBitsStayInMemory) {
@@ -236,12 +288,17 @@ impl Node {
             self.drop_session("the peer gave its data up, and this node has none to copy");
             return;
         }
-        self.notice(Level::Warning, "the peer's data were given up; everything is copied to it");
-        self.set_all_bits();
+        let text = match self.invalidation.extent {
+            Extent::Everything => "the peer's data were given up; everything is copied to it",
+            Extent::Marked => "what is marked on either node is copied to the peer",
+        };
+        self.notice(Level::Warning, text);
+        self.set_bits_to_copy();
         self.flush_then(AfterFlush::SyncStart(link));
     }
 
     fn invalidation_refused(&mut self, text: String) {
+        self.repair_not_begun(&text);
         if let Some(command) = std::mem::take(&mut self.invalidation).command {
             self.answer(command, Err(state(text)));
         }

@@ -197,6 +197,7 @@ impl Node {
             stage_deadline: self.now.after(self.handshake_timeout()),
             was_up: false,
             agreed: None,
+            version: candidate.version(),
         });
         self.timers.set(Timer::Handshake, self.now.after(self.handshake_timeout()));
         self.timers.stop(Timer::Dial);
@@ -350,6 +351,7 @@ impl Node {
         self.sync_stop();
         self.far_data_disconnected();
         self.invalidation_ends();
+        self.verify_disconnected();
         self.by_hand_interrupted();
         if had_data {
             self.peer_data_lost();

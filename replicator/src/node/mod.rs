@@ -35,6 +35,7 @@ mod pieces;
 mod progress;
 mod promote;
 mod read;
+mod repair;
 mod replica;
 mod resize;
 mod resize_disk;
@@ -52,6 +53,10 @@ mod sync_hold;
 mod sync_source;
 mod sync_target;
 mod verdict;
+mod verify;
+mod verify_end;
+mod verify_follow;
+mod verify_lead;
 mod write;
 mod write_loss;
 
@@ -92,6 +97,7 @@ use suspend::Suspension;
 use sync_hold::Hold;
 use sync_source::Source;
 use sync_target::Target;
+use verify::Verify;
 use write::Writes;
 
 /// What the replicas are doing to get in sync, from this node's side.
@@ -148,6 +154,7 @@ pub struct Node {
     guest: Guest,
     sync: Sync,
     hold: Hold,
+    verify: Verify,
     /// Bits that fall when the arbiter says so.
     follow: Follow,
     invalidation: Invalidation,
@@ -214,6 +221,7 @@ impl Node {
             guest: Guest::default(),
             sync: Sync::Idle,
             hold: Hold::default(),
+            verify: Verify::default(),
             follow: Follow::default(),
             invalidation: Invalidation::default(),
             by_hand: None,
@@ -276,11 +284,14 @@ impl Node {
                 self.guest_reads_more();
                 self.sync_read_more();
                 self.sync_pump();
+                self.verify_reads_more();
+                self.verify_pump();
             }
             Input::Request { id, op } => self.request(id, op),
             Input::Clients(count) => self.clients = count,
             Input::DiskDone { io, outcome } => self.disk_done(io, outcome),
             Input::DigestDone { io, read } => self.digest_done(io, read),
+            Input::DigestsDone { io, read } => self.digests_done(io, read),
             Input::MetadataDone { io, outcome } => self.metadata_done(io, outcome),
             Input::LinkUp { link, origin } => self.link_up(link, origin),
             Input::DialFailed { reason } => self.dial_failed(&reason),
@@ -294,6 +305,7 @@ impl Node {
         }
         self.run_durable();
         self.who_waits_for_quiet();
+        self.verify_watch();
         self.notices_send();
         self.persist_found();
         self.watch_for_data();
@@ -332,7 +344,10 @@ impl Node {
             Timer::Alive => self.alive_due(),
             Timer::RoleChange => self.role_change_overdue(),
             Timer::Flush => self.flush_due(),
-            Timer::SyncRate => self.sync_pump(),
+            Timer::SyncRate => {
+                self.sync_pump();
+                self.verify_pump();
+            }
             Timer::Reconnect => self.reconnect_over(),
             Timer::Fence => self.fence_due(),
             Timer::Parting => self.part(),

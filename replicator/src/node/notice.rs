@@ -67,7 +67,7 @@ impl Node {
 
     /// Writes the pages of the bitmap that hold these blocks, unless all of it lies under extents
     /// that are hot on stable storage (F19e).
-    fn persist_uncovered(&mut self, blocks: BlockRange) {
+    pub(super) fn persist_uncovered(&mut self, blocks: BlockRange) {
         if self.breaks(Mutation::FoundBitsStayInMemory) {
             return;
         }

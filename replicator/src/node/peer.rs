@@ -3,7 +3,8 @@
 use crate::event::{LinkOrigin, Payload};
 use crate::generation::{Decision, End};
 use crate::ids::{LinkId, Moment, NodeIndex};
-use crate::message::{DataStatement, Hello, Message, Parameters, RefusalCode, RefusalMessage};
+use crate::message::{DataStatement, Hello, Message, PROTOCOL_VERSION_MIN, Parameters};
+use crate::message::{RefusalCode, RefusalMessage};
 use crate::state::{ConnectionState, DiskState, ReplicationState, Role};
 use crate::window::Window;
 
@@ -57,6 +58,16 @@ pub(super) struct Candidate {
     pub(super) step: Step,
 }
 
+impl Candidate {
+    /// The newest version of the protocol that both ends speak.
+    pub(super) fn version(&self) -> u16 {
+        match &self.step {
+            Step::Hello => PROTOCOL_VERSION_MIN,
+            Step::Proof { their_hello } => their_hello.version_max.min(self.my_hello.version_max),
+        }
+    }
+}
+
 /// How far a candidate is.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -81,6 +92,8 @@ pub(super) struct Session {
     pub(super) was_up: bool,
     /// Past the verdict: what both agreed on (G8).
     pub(super) agreed: Option<Agreed>,
+    /// The newest version of the protocol that both speak.
+    pub(super) version: u16,
 }
 
 /// What G8 keeps of a handshake.

@@ -70,6 +70,8 @@ pub(super) enum Then {
     ResizeLed(LinkId),
     /// The size on which the two go on after a resize that broke off.
     SizeTaken,
+    /// The marks of what the verify of that number found.
+    VerifyMarked { run: u64 },
     /// The bitmap and the mark of a clean detach.
     Left,
 }
@@ -228,6 +230,7 @@ impl Node {
                 Then::ResizeCommitted { attempt } => self.resize_committed_here(attempt),
                 Then::ResizeLed(link) => self.resize_led_durable(link),
                 Then::SizeTaken => self.export_has_size(),
+                Then::VerifyMarked { run } => self.verify_marked(run),
                 Then::Left => self.left(),
             }
         }

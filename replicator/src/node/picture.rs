@@ -30,6 +30,8 @@ impl Node {
             out_of_sync_blocks: self.out_of_sync_blocks(),
             sync: self.sync_progress(now),
             incomplete_blocks: self.hold.incomplete,
+            verify: self.verify_progress(now),
+            verified: self.verified(now),
             clients: self.clients,
             requests_open: count(self.writes.open_count() + self.suspension.held_count())
                 + self.reads_open,

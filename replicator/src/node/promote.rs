@@ -173,6 +173,8 @@ impl Node {
             peer.promoting = refusal.is_none();
         }
         if refusal.is_none() {
+            // The arbiter changes: no range is granted when the peer goes on (D6).
+            self.verify_watch();
             self.resume_yields();
         }
         self.send(Message::PromoteAnswer { refusal });

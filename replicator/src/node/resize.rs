@@ -177,6 +177,13 @@ impl Node {
                 "a resync is under way; wait for it with 'blkrep wait-sync' and try again".into(),
             );
         }
+        if self.verify.is_busy() {
+            return refuse(
+                "a verify is under way; try again when it is over, or end it with 'blkrep disconnect' and \
+                 'blkrep connect'"
+                    .into(),
+            );
+        }
         for (name, disk) in [(me, self.replica.state()), (peer, connected.disk)] {
             if disk != DiskState::UpToDate {
                 return refuse(format!(
@@ -408,12 +415,13 @@ impl Node {
 
     fn resize_ends(&mut self, result: Result<(), Refusal>) {
         let Some(order) = self.resize.order() else { return };
+        // Also a peer that has only measured its disk takes part until it hears this.
         let told = match self.resize.stage {
-            Stage::Idle
-            | Stage::Measuring { .. }
+            Stage::Idle | Stage::Commits { .. } => false,
+            Stage::Measuring { .. }
             | Stage::Draining { .. }
-            | Stage::Commits { .. } => false,
-            Stage::Preparing { .. } | Stage::PeerCommits { .. } => true,
+            | Stage::Preparing { .. }
+            | Stage::PeerCommits { .. } => true,
         };
         self.resize.stage = Stage::Idle;
         self.timers.stop(Timer::Resize);

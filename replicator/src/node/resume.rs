@@ -151,6 +151,8 @@ impl Node {
             | Command::Attach
             | Command::Detach { .. }
             | Command::Invalidate
+            | Command::Verify { .. }
+            | Command::Repair { .. }
             | Command::InvalidateRemote
             | Command::Outdate
             | Command::PauseSync

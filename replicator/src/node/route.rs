@@ -4,7 +4,8 @@ use super::Node;
 use super::broken::follows_a_start;
 use super::disk_loss::DiskFault;
 use super::persist::Then;
-use crate::digest::Digested;
+use super::verify_lead::VerifyRead;
+use crate::digest::{Digest, Digested};
 use crate::event::{ClientError, IoOutcome, Output};
 use crate::ids::{BufferId, IoId, LinkId, RequestId};
 use crate::mutation::Mutation;
@@ -32,6 +33,8 @@ pub(super) enum Purpose {
     SyncRead { link: LinkId, number: u64, buffer: BufferId },
     /// The target's read for comparison, by the request's number.
     SyncDigest { link: LinkId, number: u64, buffer: BufferId },
+    /// A read for a verify, on either end.
+    VerifyRead(VerifyRead),
     /// The target's write of what came, by the request's number.
     SyncWrite { link: LinkId, number: u64, buffer: BufferId },
     /// Zeroing the new part of the device up to `end`, for the resize of that number.
@@ -103,6 +106,7 @@ impl Node {
             Purpose::SyncWrite { link, number, buffer } => {
                 self.sync_write_done(link, number, buffer, outcome);
             }
+            Purpose::VerifyRead(_) => unreachable!("invariant: digests end as such"),
             Purpose::SyncDigest { .. } => unreachable!("invariant: a digest ends as such"),
             Purpose::ResizeZero { attempt, end } => self.resize_zero_done(attempt, end, outcome),
             Purpose::FlushThen(after) => self.flush_then_done(after, outcome),
@@ -120,6 +124,14 @@ impl Node {
                 self.sync_digest_done(link, number, buffer, read);
             }
             other => unreachable!("invariant: {other:?} asks for no digest"),
+        }
+    }
+
+    /// A read for a verify ended, on either end.
+    pub(super) fn digests_done(&mut self, io: IoId, result: Result<Vec<Digest>, i32>) {
+        match self.ios.remove(io.0) {
+            Some(Purpose::VerifyRead(read)) => self.verify_read_done(read, result),
+            other => unreachable!("invariant: {other:?} asks for no digests"),
         }
     }
 

@@ -72,6 +72,7 @@ impl Node {
     fn incomplete_ends(&mut self, blocks: u64) {
         let old = self.replication();
         self.sync_stop();
+        self.repair_interrupted();
         self.hold.incomplete = blocks;
         self.notice(
             Level::Error,
@@ -229,6 +230,7 @@ impl Node {
         };
         self.sync_stop();
         self.progress_complete();
+        self.repair_complete();
         self.hold.incomplete = 0;
         self.notice(Level::Info, summary);
         self.replication_changed(old, "the resync is complete");
@@ -239,7 +241,7 @@ impl Node {
             return self.peer.handshake_replication();
         }
         match (&self.sync, self.sync_is_held()) {
-            (Sync::Idle, _) => ReplicationState::Established,
+            (Sync::Idle, _) => self.idle_replication(),
             (Sync::Source(_), false) => ReplicationState::SyncSource,
             (Sync::Target(_), false) => ReplicationState::SyncTarget,
             (Sync::Source(_), true) => ReplicationState::PausedSyncS,

@@ -91,13 +91,17 @@ impl Node {
     fn sync_hold_changed(&mut self) {
         let (now, held) = (self.now, self.sync_is_held());
         match &mut self.sync {
-            Sync::Idle => return,
+            Sync::Idle => {}
             Sync::Source(source) => source.progress.hold(now, held),
             Sync::Target(target) => target.progress.hold(now, held),
+        }
+        if let Some(running) = &mut self.verify.running {
+            running.progress.hold(now, held);
         }
         if !held {
             self.sync_grant_held();
             self.sync_pump();
+            self.verify_pump();
         }
     }
 

@@ -124,6 +124,7 @@ impl Node {
     pub(super) fn request(&mut self, request: RequestId, op: ClientOp) {
         let Some(op) = self.hold_request(request, op) else { return };
         self.sync_sees_application();
+        self.verify_sees_application();
         if self.resize.holds() && !matches!(op, ClientOp::Read { .. }) {
             self.resize.hold(request, op);
             return;
@@ -437,6 +438,7 @@ impl Node {
                 }
                 Claim::Write(key) => self.write_start(key),
                 Claim::Sync(number) => self.sync_granted(number),
+                Claim::Verify(number) => self.verify_granted(number),
             }
         }
     }

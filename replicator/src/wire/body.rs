@@ -1,7 +1,7 @@
 //! Bodies of messages: which fields in which order, for every kind.
 
 use super::cursor::{BodyReader, BodyWriter};
-use super::{BITMAP_RUNS_BYTES_MAX, Kind, TEXT_BYTES_MAX, WireError, handshake};
+use super::{BITMAP_RUNS_BYTES_MAX, Kind, TEXT_BYTES_MAX, WireError, handshake, verify};
 use crate::digest::DIGEST_BYTES;
 use crate::message::{Message, SourceLoad};
 use crate::pace::SyncLimit;
@@ -54,12 +54,8 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
             disk: r.code(DiskState::from_code, "an unknown disk state")?,
         },
         Kind::PromoteAsk => Message::PromoteAsk,
-        Kind::PromoteAnswer => {
-            Message::PromoteAnswer { refusal: if r.flag()? { Some(r.text()?) } else { None } }
-        }
-        Kind::SyncAsk => {
-            Message::SyncAsk { refusal: if r.flag()? { Some(r.text()?) } else { None } }
-        }
+        Kind::PromoteAnswer => Message::PromoteAnswer { refusal: explanation(r)? },
+        Kind::SyncAsk => Message::SyncAsk { refusal: explanation(r)? },
         Kind::SyncIncomplete => Message::SyncIncomplete { blocks: r.u64()? },
         Kind::InvalidateOffer => Message::InvalidateOffer,
         Kind::InvalidateAsk => Message::InvalidateAsk,
@@ -104,10 +100,7 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::Ping => Message::Ping { number: r.u64()? },
         Kind::Pong => Message::Pong { number: r.u64()? },
         Kind::ResizeAsk => Message::ResizeAsk,
-        Kind::ResizeRoom => Message::ResizeRoom {
-            room_bytes: r.u64()?,
-            refusal: if r.flag()? { Some(r.text()?) } else { None },
-        },
+        Kind::ResizeRoom => Message::ResizeRoom { room_bytes: r.u64()?, refusal: explanation(r)? },
         Kind::ResizePrepare => {
             Message::ResizePrepare { size_bytes: r.u64()?, assume_clean: r.flag()? }
         }
@@ -115,6 +108,21 @@ pub(super) fn get(r: &mut BodyReader<'_>, data_bytes: u32) -> Result<Message, Wi
         Kind::ResizeCommit => Message::ResizeCommit,
         Kind::ResizeCommitted => Message::ResizeCommitted,
         Kind::ResizeEnd => Message::ResizeEnd { done: r.flag()? },
+        Kind::VerifyAsk => Message::VerifyAsk { blocks: r.blocks()?, repair: r.flag()? },
+        Kind::VerifyBegin => {
+            Message::VerifyBegin { blocks: r.blocks()?, repair: r.flag()?, asked: r.flag()? }
+        }
+        Kind::VerifyAnswer => Message::VerifyAnswer { refusal: explanation(r)? },
+        Kind::VerifyRead => verify::read(r)?,
+        Kind::VerifyDigests => verify::digests(r)?,
+        Kind::VerifyUnreadable => Message::VerifyUnreadable { number: r.u64()? },
+        Kind::VerifyDiffers => {
+            Message::VerifyDiffers { blocks: r.blocks()?, unreadable: r.flag()? }
+        }
+        Kind::VerifyEnd => verify::end(r)?,
+        Kind::VerifyEnded => Message::VerifyEnded,
+        Kind::RepairOffer => Message::RepairOffer,
+        Kind::RepairAsk => Message::RepairAsk,
         Kind::Bye => Message::Bye,
         Kind::Outdate => Message::Outdate,
         Kind::OutOfSync => Message::OutOfSync { blocks: r.blocks()? },
@@ -152,12 +160,9 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         }
         Message::SyncIncomplete { blocks } => w.u64(*blocks),
         Message::NewGeneration { current } => w.u64(*current),
-        Message::PromoteAnswer { refusal } | Message::SyncAsk { refusal } => {
-            w.flag(refusal.is_some());
-            if let Some(text) = refusal {
-                w.explanation(text);
-            }
-        }
+        Message::PromoteAnswer { refusal }
+        | Message::SyncAsk { refusal }
+        | Message::VerifyAnswer { refusal } => put_explanation(refusal.as_ref(), w),
         Message::Write { number, range, fua } => {
             w.u64(*number);
             w.data_range(*range, data_bytes);
@@ -206,19 +211,37 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         | Message::SyncWritten { number }
         | Message::ReadFailed { number }
         | Message::WriteFailed { number }
+        | Message::VerifyUnreadable { number }
         | Message::Ping { number }
         | Message::Pong { number } => w.u64(*number),
         Message::TakeOver { current } | Message::TookOver { current } => w.u64(*current),
-        Message::OutOfSync { blocks } => {
-            w.u64(blocks.first);
-            w.u64(blocks.count);
+        Message::OutOfSync { blocks } => verify::put_blocks(*blocks, w),
+        Message::VerifyAsk { blocks, repair } => {
+            verify::put_blocks(*blocks, w);
+            w.flag(*repair);
+        }
+        Message::VerifyBegin { blocks, repair, asked } => {
+            verify::put_blocks(*blocks, w);
+            w.flag(*repair);
+            w.flag(*asked);
+        }
+        Message::VerifyRead { number, range, limit, next_block } => {
+            w.u64(*number);
+            w.range(*range, u64::from(SYNC_PIECE_BYTES_MAX));
+            w.u8(limit.code());
+            w.u64(*next_block);
+        }
+        Message::VerifyDigests { number, digests } => verify::put_digests(*number, digests, w),
+        Message::VerifyDiffers { blocks, unreadable } => {
+            verify::put_blocks(*blocks, w);
+            w.flag(*unreadable);
+        }
+        Message::VerifyEnd { compared_blocks, next_block, broken_off } => {
+            verify::put_end(*compared_blocks, *next_block, broken_off.as_ref(), w);
         }
         Message::ResizeRoom { room_bytes, refusal } => {
             w.u64(*room_bytes);
-            w.flag(refusal.is_some());
-            if let Some(text) = refusal {
-                w.explanation(text);
-            }
+            put_explanation(refusal.as_ref(), w);
         }
         Message::ResizePrepare { size_bytes, assume_clean } => {
             w.u64(*size_bytes);
@@ -240,7 +263,23 @@ pub(super) fn put(message: &Message, data_bytes: u32, w: &mut BodyWriter<'_>) {
         | Message::ResizePrepared
         | Message::ResizeCommit
         | Message::ResizeCommitted
+        | Message::VerifyEnded
+        | Message::RepairOffer
+        | Message::RepairAsk
         | Message::Bye => {}
+    }
+}
+
+/// A flag, and words if it is set.
+pub(super) fn explanation(r: &mut BodyReader<'_>) -> Result<Option<String>, WireError> {
+    if r.flag()? { r.text().map(Some) } else { Ok(None) }
+}
+
+/// The same.
+pub(super) fn put_explanation(text: Option<&String>, w: &mut BodyWriter<'_>) {
+    w.flag(text.is_some());
+    if let Some(text) = text {
+        w.explanation(text);
     }
 }
 

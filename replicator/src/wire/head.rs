@@ -1,6 +1,6 @@
 //! The 24 bytes before every message: kinds, lengths, and what is checked before allocating.
 
-use super::{BODY_BYTES_MAX, HEADER_BYTES, WireError, body, handshake};
+use super::{BODY_BYTES_MAX, HEADER_BYTES, WireError, body, handshake, verify};
 use crate::message::{Message, PROOF_BYTES};
 use crate::settings::{PIECE_BYTES_MAX, SYNC_PIECE_BYTES_MAX};
 
@@ -128,6 +128,17 @@ kinds! {
     ResizeCommit = 57, body 0, 0, data 0;
     ResizeCommitted = 58, body 0, 0, data 0;
     ResizeEnd = 59, body 1, 1, data 0;
+    VerifyAsk = 60, body verify::ASK_BYTES, verify::ASK_BYTES, data 0;
+    VerifyBegin = 61, body verify::BEGIN_BYTES, verify::BEGIN_BYTES, data 0;
+    VerifyAnswer = 62, body 1, body::PROMOTE_ANSWER_BYTES_MAX, data 0;
+    VerifyRead = 63, body verify::READ_BYTES, verify::READ_BYTES, data 0;
+    VerifyDigests = 64, body verify::DIGESTS_BYTES_MIN, verify::DIGESTS_BYTES_MAX, data 0;
+    VerifyUnreadable = 65, body 8, 8, data 0;
+    VerifyDiffers = 66, body verify::DIFFERS_BYTES, verify::DIFFERS_BYTES, data 0;
+    VerifyEnd = 67, body verify::END_BYTES_MIN, verify::END_BYTES_MAX, data 0;
+    VerifyEnded = 68, body 0, 0, data 0;
+    RepairOffer = 69, body 0, 0, data 0;
+    RepairAsk = 70, body 0, 0, data 0;
 }
 
 impl Kind {

@@ -182,6 +182,17 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
         Kind::ResizeCommit => vec![Message::ResizeCommit],
         Kind::ResizeCommitted => vec![Message::ResizeCommitted],
         Kind::ResizeEnd => vec![Message::ResizeEnd { done: true }],
+        Kind::VerifyAsk
+        | Kind::VerifyBegin
+        | Kind::VerifyAnswer
+        | Kind::VerifyRead
+        | Kind::VerifyDigests
+        | Kind::VerifyUnreadable
+        | Kind::VerifyDiffers
+        | Kind::VerifyEnd
+        | Kind::VerifyEnded
+        | Kind::RepairOffer
+        | Kind::RepairAsk => verify_samples().into_iter().filter(|m| Kind::of(m) == kind).collect(),
         Kind::Bye => vec![Message::Bye],
         Kind::Outdate => vec![Message::Outdate],
         Kind::OutOfSync => {
@@ -197,6 +208,32 @@ pub(super) fn samples_of(kind: Kind) -> Vec<Message> {
             vec![Message::Durable { sequences: Sequences { superblock: number, log: 1 } }]
         }
     }
+}
+
+/// The messages of verify and repair.
+fn verify_samples() -> Vec<Message> {
+    let blocks = BlockRange { first: 99, count: 3 };
+    let range = ByteRange::new(7 * 4096, 4096 + 512);
+    vec![
+        Message::VerifyAsk { blocks, repair: true },
+        Message::VerifyBegin { blocks, repair: false, asked: true },
+        Message::VerifyAnswer { refusal: None },
+        Message::VerifyAnswer { refusal: Some("a resync is under way".to_owned()) },
+        Message::VerifyRead { number: 8, range, limit: SyncLimit::Application, next_block: 6 },
+        Message::VerifyDigests { number: 8, digests: vec![[0x11; 32], [0x22; 32]] },
+        Message::VerifyDigests { number: 9, digests: vec![[0x33; 32]; 32] },
+        Message::VerifyUnreadable { number: 8 },
+        Message::VerifyDiffers { blocks, unreadable: false },
+        Message::VerifyEnd { compared_blocks: 5, next_block: 104, broken_off: None },
+        Message::VerifyEnd {
+            compared_blocks: 2,
+            next_block: 101,
+            broken_off: Some("the disk of alice is Failed".to_owned()),
+        },
+        Message::VerifyEnded,
+        Message::RepairOffer,
+        Message::RepairAsk,
+    ]
 }
 
 pub(super) fn samples() -> Vec<Sample> {

@@ -2,6 +2,7 @@
 //! equal when quiet.
 
 use crate::buffers::Use;
+use crate::client::mirrors;
 use crate::world::World;
 use replicator::event::Event;
 use replicator::ids::Moment;
@@ -14,7 +15,7 @@ const LOST_US: u64 = 2_000_000;
 /// As this node sees it, both replicas are the same.
 fn sees_both_in_sync(status: &Status) -> bool {
     status.connection == ConnectionState::Connected
-        && status.replication == ReplicationState::Established
+        && mirrors(status.replication)
         && status.disk == DiskState::UpToDate
         && status.peer_disk == DiskState::UpToDate
 }
@@ -150,6 +151,7 @@ impl World {
                 self.status(*host).is_some_and(|status| {
                     // A client that broke off does not wait for what it has asked for.
                     sees_both_in_sync(&status)
+                        && status.replication == ReplicationState::Established
                         && status.out_of_sync_blocks == 0
                         && status.requests_open == 0
                 })
@@ -165,7 +167,12 @@ impl World {
         self.check_sizes();
         let limit = self.size_bytes(0).map_or(0, |bytes| self.sectors_within(bytes));
         let [first, second] = self.hosts.each_ref().map(|host| &host.data.current()[..limit]);
-        let differs = first.iter().zip(second).position(|(one, other)| one != other);
+        let rot = &self.rot;
+        let differs = first
+            .iter()
+            .zip(second)
+            .enumerate()
+            .position(|(sector, (one, other))| one != other && !rot.is_unnoticed(sector));
         if let Some(sector) = differs {
             let why = format!(
                 "both are Connected, UpToDate and quiet, but sector {sector} holds {} and {}",

@@ -56,6 +56,14 @@ pub(crate) struct Client {
     pub(crate) unheard: BTreeSet<RequestId>,
 }
 
+/// The replicas are said to be the same; a verify changes nothing of that.
+pub(crate) const fn mirrors(replication: ReplicationState) -> bool {
+    matches!(
+        replication,
+        ReplicationState::Established | ReplicationState::VerifyS | ReplicationState::VerifyT
+    )
+}
+
 impl Open {
     pub(crate) const fn is_write(&self) -> bool {
         match self.wish {
@@ -273,7 +281,7 @@ impl World {
             && self.hosts[1 - host].power_cuts == open.peer_power_cuts
             && self.hosts[host].status.as_ref().is_some_and(|status| {
                 status.connection == ConnectionState::Connected
-                    && status.replication == ReplicationState::Established
+                    && mirrors(status.replication)
                     && status.peer_disk == DiskState::UpToDate
             })
             && self.have_one_generation()

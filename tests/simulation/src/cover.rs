@@ -95,7 +95,10 @@ impl World {
             ];
             let at_risk = seen.iter().any(|stamp| *stamp != seen[0]);
             let device_sector = self.profile.geometry.on_device(*sector);
-            at_risk && !first.covers(device_sector) && !second.covers(device_sector)
+            at_risk
+                && !self.rot.is_unnoticed(*sector)
+                && !first.covers(device_sector)
+                && !second.covers(device_sector)
         });
         if let Some(sector) = bare {
             let why = format!(

@@ -18,6 +18,8 @@ pub(crate) enum Work {
     Read { range: ByteRange, buffer: BufferId, checksum: bool },
     /// Fill a buffer, and tell checksum and digest.
     Digest { range: ByteRange, buffer: BufferId },
+    /// Fill a buffer, and tell the digest of each block.
+    Digests { range: ByteRange, buffer: BufferId },
     /// Put these stamps there.
     Write { first_sector: usize, stamps: Vec<u64>, fua: bool },
     /// Make durable what was completed up to this serial number.
@@ -125,7 +127,7 @@ impl DataDisk {
     pub(crate) fn complete(&mut self, ticket: u64) -> Option<Flight> {
         let flight = self.in_flight.remove(&ticket)?;
         match &flight.work {
-            Work::Read { .. } | Work::Digest { .. } => {}
+            Work::Read { .. } | Work::Digest { .. } | Work::Digests { .. } => {}
             Work::Write { first_sector, stamps, fua } => {
                 self.completed += 1;
                 for (ahead, stamp) in stamps.iter().enumerate() {
@@ -154,6 +156,12 @@ impl DataDisk {
                 self.durable[sector] = stamp;
             }
         }
+    }
+
+    /// A sector changes by itself, on the medium: neither the cache nor anybody knows.
+    pub(crate) fn rot(&mut self, sector: usize, stamp: u64) {
+        self.cached[sector].clear();
+        (self.current[sector], self.durable[sector]) = (stamp, stamp);
     }
 
     /// A flush has failed, and the disk has lost what it was to make durable (D3): what is read

@@ -41,7 +41,7 @@ impl Broken {
 
     const fn has(self, work: &Work) -> bool {
         match work {
-            Work::Read { .. } | Work::Digest { .. } => self.reads,
+            Work::Read { .. } | Work::Digest { .. } | Work::Digests { .. } => self.reads,
             Work::Write { .. } => self.writes,
             Work::Flush { .. } => self.flushes,
         }
@@ -86,6 +86,7 @@ impl World {
         if self.hosts[host].runs(incarnation) {
             let input = match work {
                 Work::Digest { .. } => Input::DigestDone { io, read: Err(ERRNO) },
+                Work::Digests { .. } => Input::DigestsDone { io, read: Err(ERRNO) },
                 Work::Read { .. } | Work::Write { .. } | Work::Flush { .. } => {
                     Input::DiskDone { io, outcome: IoOutcome::Failed { errno: ERRNO } }
                 }

@@ -166,7 +166,7 @@ impl Host {
     /// Reads of bad sectors fail; whatever is written is good again.
     pub(crate) fn read_fails(&mut self, geometry: &Geometry, work: &Work) -> bool {
         match work {
-            Work::Read { range, .. } | Work::Digest { range, .. } => {
+            Work::Read { range, .. } | Work::Digest { range, .. } | Work::Digests { range, .. } => {
                 self.unreadable.range(geometry.real(*range)).next().is_some()
             }
             Work::Write { first_sector, stamps, .. } => {

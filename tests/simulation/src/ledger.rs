@@ -99,6 +99,12 @@ impl Ledger {
         issued
     }
 
+    /// A sector of some copy holds this from now on, and no promise says when it goes.
+    pub(crate) fn rots(&mut self, sector: usize, stamp: u64) {
+        let issued = self.tick();
+        self.entries[sector].push(Entry { stamp, issued, ended: None });
+    }
+
     fn prune(&mut self, sector: usize) {
         if self.entries[sector].len() < ENTRIES_KEPT {
             return;

@@ -21,6 +21,12 @@ pub const MARKS: &[(&str, &str)] = &[
     ("D6", "write into a range that a resync asks for"),
     ("D7", "bitmaps exchanged"),
     ("D7", "resync done"),
+    ("D6", "digests of a verify"),
+    ("D7", "verify complete"),
+    ("D7", "verify broken off"),
+    ("D7", "damage found by a verify beside a client"),
+    ("D7", "damage found by a verify at rest"),
+    ("D7", "damage repaired"),
     ("D8", "start with a log in use"),
     ("D9", "end of a resync granted"),
     ("D9", "lost grant"),
@@ -133,6 +139,8 @@ pub(crate) const TOLD: &[(&str, &str)] = &[
     ("not resumed as Primary", "Primary does not resume"),
     ("within ko-count", "peer given up by ko-count"),
     ("PingAck did not arrive", "peer given up by a ping"),
+    ("Online verify done", "verify complete"),
+    ("Online verify broken off", "verify broken off"),
     ("its clients have seen other data", "Primary refuses other data than its clients have seen"),
 ];
 

@@ -61,10 +61,14 @@ pub(crate) enum Act {
     ContinueProcess,
     /// Disks grow, and then the device.
     Resize,
+    Verify,
+    Repair,
+    /// A sector of a disk changes by itself.
+    RotSector,
 }
 
 /// All of them, in the order of [`crate::profile::Profile::act_weights`].
-pub(crate) const ACTS: [Act; 36] = [
+pub(crate) const ACTS: [Act; 39] = [
     Act::Promote,
     Act::PromoteBoth,
     Act::PromoteForced,
@@ -101,10 +105,13 @@ pub(crate) const ACTS: [Act; 36] = [
     Act::StopProcess,
     Act::ContinueProcess,
     Act::Resize,
+    Act::Verify,
+    Act::Repair,
+    Act::RotSector,
 ];
 
 /// Messages whose loss is worth a try: the joints of handshake, resync, flush and promotion.
-const LOSABLE: [Kind; 30] = [
+const LOSABLE: [Kind; 39] = [
     Kind::Parameters,
     Kind::Data,
     Kind::Bitmap,
@@ -135,6 +142,15 @@ const LOSABLE: [Kind; 30] = [
     Kind::ResizeCommit,
     Kind::ResizeCommitted,
     Kind::ResizeEnd,
+    Kind::VerifyAsk,
+    Kind::VerifyBegin,
+    Kind::VerifyAnswer,
+    Kind::VerifyRead,
+    Kind::VerifyDigests,
+    Kind::VerifyDiffers,
+    Kind::VerifyEnd,
+    Kind::VerifyEnded,
+    Kind::RepairAsk,
 ];
 
 impl World {
@@ -234,6 +250,9 @@ impl World {
             Act::MendDisk => {
                 self.mend_disk(host);
             }
+            Act::Verify => self.verify_some_time(host),
+            Act::Repair => self.repair_some_time(host),
+            Act::RotSector => self.rot_some_sector(host),
             Act::Detach => self.say(host, Command::Detach { force: false }),
             Act::DetachForced => self.say(host, Command::Detach { force: true }),
         }

@@ -60,6 +60,7 @@ fn run_with(seed: u64, tracing: bool, broken: Option<Mutation>) -> Report {
         }
         world.chaos();
         world.settle();
+        world.verify_at_the_end();
         Report {
             violation: world.violation().map(str::to_owned),
             coverage: world.coverage().clone(),
@@ -128,7 +129,7 @@ impl World {
         }
     }
 
-    fn mend_nodes(&mut self, looks: u32) {
+    pub(crate) fn mend_nodes(&mut self, looks: u32) {
         self.mend_configuration();
         for host in [0, 1] {
             self.hosts[host].writes_stuck = false;
@@ -142,6 +143,7 @@ impl World {
             self.command(host, Command::ResumeSync);
             self.client_stops(host, None);
         }
+        self.repair_what_is_marked(looks);
         let patient = !looks.is_multiple_of(PATIENCE_LOOKS);
         if looks.is_multiple_of(8) && self.has_a_kept_bad_disk() {
             // A new handshake copies what the disk lacks.
@@ -193,6 +195,18 @@ impl World {
             // Nothing says which data are right (D7): a promotion decides.
             self.coverage.count("bits without a direction at the end");
             self.promote(0);
+        }
+    }
+
+    /// A verify has found something, and there is a Primary: its data count, but nobody has said so.
+    fn repair_what_is_marked(&mut self, looks: u32) {
+        let Some(status) = self.status(0).filter(|_| looks.is_multiple_of(4)) else { return };
+        let is_led = [Some(status.role), status.peer_role].contains(&Some(Role::Primary));
+        let is_at_rest = status.replication == ReplicationState::Established
+            && status.disk.min(status.peer_disk) == DiskState::UpToDate;
+        if is_led && is_at_rest && status.out_of_sync_blocks > 0 {
+            self.coverage.count("marks of a verify repaired at the end");
+            self.command(0, Command::Repair { from: None });
         }
     }
 

@@ -385,6 +385,7 @@ pub fn all_scenarios() -> impl Iterator<Item = &'static Scenario> {
         .chain(crate::GENERATION_SCENARIOS)
         .chain(crate::SCHEDULE_SCENARIOS)
         .chain(crate::LOSS_SCENARIOS)
+        .chain(crate::VERIFY_SCENARIOS)
 }
 
 /// The scenario of that name.

@@ -4,6 +4,7 @@
 use crate::buffers::{Use, checksum, digest};
 use crate::disk::{Work, ZERO_STAMP};
 use crate::world::{Happening, World};
+use metadata::units::{BlockRange, ByteRange};
 use replicator::digest::Digested;
 use replicator::event::{Event, Input, IoOutcome, Output};
 use replicator::ids::{BufferId, IoId, Moment};
@@ -30,6 +31,10 @@ impl World {
             Output::DiskDigest { io, range, buffer } => {
                 self.hosts[host].buffers.stamps(buffer)?;
                 self.disk_begins(host, io, Work::Digest { range, buffer });
+            }
+            Output::DiskDigests { io, range, buffer } => {
+                self.hosts[host].buffers.stamps(buffer)?;
+                self.disk_begins(host, io, Work::Digests { range, buffer });
             }
             Output::DiskWrite { io, range, buffer, fua } => {
                 self.data_written(host, range)?;
@@ -109,6 +114,7 @@ impl World {
                 if text.contains("handshake: Sync { end: Target, amount: Full }") {
                     self.hosts[host].replaced = true;
                 }
+                self.verify_says(host, text);
                 return self.coverage.hear(text);
             }
             Event::Connection { old, new, reason } => {
@@ -181,6 +187,7 @@ impl World {
             self.coverage.count("read error");
             let input = match flight.work {
                 Work::Digest { .. } => Input::DigestDone { io: flight.io, read: Err(5) },
+                Work::Digests { .. } => Input::DigestsDone { io: flight.io, read: Err(5) },
                 Work::Read { .. } | Work::Write { .. } | Work::Flush { .. } => {
                     let outcome = IoOutcome::Failed { errno: 5 };
                     Input::DiskDone { io: flight.io, outcome }
@@ -207,10 +214,31 @@ impl World {
                 self.feed(host, Input::DigestDone { io: flight.io, read: Ok(read) });
                 return;
             }
+            Work::Digests { range, buffer } => {
+                return self.block_digests_read(host, flight.io, range, buffer);
+            }
             Work::Write { .. } | Work::Flush { .. } => 0,
         };
         let outcome = IoOutcome::Done { crc32c };
         self.feed(host, Input::DiskDone { io: flight.io, outcome });
+    }
+
+    /// A read for a verify ends.
+    fn block_digests_read(&mut self, host: usize, io: IoId, range: ByteRange, buffer: BufferId) {
+        let this = &mut self.hosts[host];
+        let geometry = &self.profile.geometry;
+        let content = this.data.current();
+        let blocks = range.blocks_touched();
+        let digests = (blocks.first..blocks.end())
+            .map(|first| BlockRange { first, count: 1 }.bytes(range.end()))
+            .map(|block| digest(&content[geometry.real(block)]))
+            .collect();
+        let stamps = content[geometry.real(range)].to_vec();
+        if let Err(why) = this.buffers.fill(buffer, stamps) {
+            return self.fail(why);
+        }
+        self.coverage.count("digests of a verify");
+        self.feed(host, Input::DigestsDone { io, read: Ok(digests) });
     }
 
     fn metadata_begins(&mut self, host: usize) {

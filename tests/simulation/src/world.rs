@@ -11,6 +11,7 @@ use crate::network::{Network, Parcel};
 use crate::operator::ACTS;
 use crate::profile::Profile;
 use crate::random::Random;
+use crate::rot::Rot;
 use replicator::event::{Answer, Handler, Input};
 use replicator::ids::{HandlerId, Moment};
 use replicator::message::DataStatement;
@@ -95,6 +96,8 @@ pub struct World {
     /// The operator said that both replicas are equal whatever is on them, or put an older copy
     /// back: what metadata say need not be so.
     pub(crate) metadata_false: bool,
+    /// What changed by itself on a disk, and what verifies said of it.
+    pub(crate) rot: Rot,
     /// The rule that every engine breaks on purpose.
     broken: Option<Mutation>,
     violation: Option<String>,
@@ -144,6 +147,7 @@ impl World {
             calm: false,
             in_sync: false,
             metadata_false: false,
+            rot: Rot::default(),
             broken: None,
             violation: None,
             tracing,
