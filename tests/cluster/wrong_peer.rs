@@ -83,7 +83,7 @@ fn a_node_that_dials_another_version_stays_alone_and_says_what_to_install() {
     let address = pair.b.peer_address();
     let fake = std::thread::spawn(move || {
         let mut fake = FakePeer::accept(address).unwrap();
-        fake.send(&Message::Hello(hello(NodeIndex::Second, "b", "r0", (2, 3)))).unwrap();
+        fake.send(&Message::Hello(hello(NodeIndex::Second, "b", "r0", (8, 9)))).unwrap();
         let greeting = fake.receive().unwrap();
         (greeting, fake.receive().unwrap())
     });

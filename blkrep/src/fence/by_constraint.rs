@@ -144,14 +144,21 @@ impl Run<'_> {
                 self.say(&format!("{peer} is lost: waiting until the cluster has fenced it"));
                 Ok(None)
             }
+            PeerState::Lost if scene.stonith && good && !self.limits.unreachable_is_outdated => {
+                // The fencing may still come, and take this node: what it acknowledged would be lost.
+                self.say(&format!(
+                    "{peer} is lost and the cluster has not fenced it in time: not going on; make \
+                     fencing work, or make sure that {peer} is off, run 'stonith_admin --confirm \
+                     {peer}' and then 'blkrep resume-io {}'",
+                    self.resource
+                ));
+                Ok(Some(Fenced::Not))
+            }
             PeerState::Lost if good => {
-                let pending = if scene.stonith {
-                    "and the cluster has not fenced it in time; make fencing work, and raise \
-                     --timeout if it only is slow"
-                } else {
-                    "and this cluster fences nobody (stonith-enabled=false)"
-                };
-                self.say(&format!("{peer} cannot be reached, {pending}; the own disk is UpToDate"));
+                self.say(&format!(
+                    "{peer} cannot be reached, and nobody waits for its fencing; the own disk is \
+                     UpToDate"
+                ));
                 self.place_then(&scene, Fenced::PeerUnreachable).map(Some)
             }
             PeerState::Down { machine: _ } | PeerState::Lost => {

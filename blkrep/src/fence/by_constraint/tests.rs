@@ -86,11 +86,13 @@ fn without_fencing_a_lost_peer_is_unreachable_at_once() {
 }
 
 #[test]
-fn a_fencing_that_never_comes_is_waited_for_no_longer_than_told() {
+fn a_fencing_that_never_comes_is_waited_for_no_longer_than_told_and_lets_nobody_go_on() {
     let mut world = World::new(DiskState::UpToDate, Cluster::with_peer(LOST));
-    expect(&mut world, LIMITS, Fenced::PeerUnreachable, Some("a"));
+    expect(&mut world, LIMITS, Fenced::Not, None);
     assert!(world.now >= LIMITS.timeout && world.now < LIMITS.timeout * 2, "{:?}", world.now);
     world.expect_log("has not fenced it in time");
+    let mut world = World::new(DiskState::UpToDate, Cluster::with_peer(LOST));
+    expect(&mut world, RISKY, Fenced::PeerUnreachable, Some("a"));
 }
 
 #[test]
