@@ -140,8 +140,8 @@ impl Conversion<'_> {
         self.draft.set(Table::Net, "protocol", &quote("C"), &setting.place);
     }
 
-    /// DRBD's are buffers of the receiver alone; ours hold all data in flight, so that a value below
-    /// the default would only slow down.
+    /// DRBD's are buffers of the receiver alone; ours hold all data in flight, so that a value
+    /// below the default would only slow down.
     fn max_buffers(&mut self, setting: &Setting) {
         let Some(bytes) = self.number(setting, 1).map(|pages| pages.saturating_mul(PAGE_BYTES))
         else {

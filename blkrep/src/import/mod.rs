@@ -103,7 +103,9 @@ pub enum ImportError {
         file: PathBuf,
     },
     /// `--node` names no host.
-    #[error("--node {name} is no host of what is converted; use two of: {known}")]
+    #[error(
+        "--node {name} is no host of what is converted (BLKREP_NODE counts as --node); use two of: {known}"
+    )]
     NoSuchNode {
         /// The name.
         name: String,

@@ -1,4 +1,4 @@
-//! Cuts the text of a drbd.conf into tokens (drbd-facts 5.1); a bad character is a token of its own.
+//! Cuts the text of a drbd.conf into tokens (drbd-facts 5.1); a bad character is one of its own.
 
 /// One token and the line on which it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,8 +76,8 @@ impl Conversion<'_> {
         self.draft.set(Table::Handlers, key, &quote(&changed.command), &setting.place);
     }
 
-    /// With 8.4 the constraint of `fence-peer` is lifted after a resync. blkrep has a handler for it,
-    /// which runs also when there was nothing to copy.
+    /// With 8.4 the constraint of `fence-peer` is lifted after a resync. blkrep has a handler for
+    /// it, which runs also when there was nothing to copy.
     pub(super) fn lift_by_unfence_peer(&mut self) {
         let setting = self.get(Section::Handlers, "after-resync-target");
         let lifts =

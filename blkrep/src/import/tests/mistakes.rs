@@ -3,84 +3,87 @@
 
 use super::*;
 
+/// A file with a mistake, and how the only complaint begins.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "resource r0 {\n on alpha {\n  disk /dev/sdb;\n }\n",
+        "drbd.conf:4: error: found the end of the file inside 'resource r0', whose '{' on line \
+             1 has no '}'",
+    ),
+    (
+        "resource r0 {\n on alpha\n  disk /dev/sdb;\n }\n}\n",
+        "drbd.conf:3: error: found ';', expected '{' after 'on alpha disk /dev/sdb'",
+    ),
+    (
+        "resource r0 {\n disk /dev/sdb\n device /dev/drbd0;\n}\n",
+        "drbd.conf:2: error: found no ';' after '/dev/sdb', but 'device' on line 3; expected ';'",
+    ),
+    (
+        "resource r0 {\n net {\n  timeout 60\n  ping-int 10;\n }\n}\n",
+        "drbd.conf:3: error: found no ';' after '60', but 'ping-int' on line 4; expected ';'",
+    ),
+    ("resource r0 {\n net { timeout 60 }\n}\n", "drbd.conf:2: error: found '}', expected ';'"),
+    (
+        "resource r0 {\n net { shared-secret \"abc;\n }\n}\n",
+        "drbd.conf:2: error: found the string \"abc;... without end, expected '\"' on the same \
+             line",
+    ),
+    (
+        "resource r0 {\n net { tiemout 60; }\n}\n",
+        "drbd.conf:2: error: found 'tiemout', expected an option of 'net'; did you mean \
+             'timeout'?",
+    ),
+    (
+        "resource r0 {\n net { al-extents 60; }\n}\n",
+        "drbd.conf:2: error: found 'al-extents', expected an option of 'net'; 'al-extents' is \
+             one of 'disk'",
+    ),
+    (
+        "resuorce r0 { }\n",
+        "drbd.conf:1: error: found 'resuorce', expected 'global', 'common', 'resource', \
+             'include' or 'skip'; did you mean 'resource'?",
+    ),
+    (
+        "resource r0 {\n hanlders { }\n}\n",
+        "drbd.conf:2: error: found 'hanlders' inside 'resource r0', expected a section like \
+             'net', 'disk' or 'on HOST'; did you mean 'handlers'?",
+    ),
+    (
+        "common {\n on alpha { }\n}\n",
+        "drbd.conf:2: error: found 'on' inside 'common', expected a section like",
+    ),
+    (
+        "resource r0 {\n on alpha { adress 1.2.3.4:7; }\n}\n",
+        "drbd.conf:2: error: found 'adress' inside 'on alpha', expected one of",
+    ),
+    (
+        "resource r0 {\n on alpha { address node1:7789; }\n}\n",
+        "drbd.conf:2: error: found 'node1', expected an address like 192.168.0.91:7791",
+    ),
+    (
+        "resource r0 {\n on alpha { address 1.2.3.4:77890; }\n}\n",
+        "drbd.conf:2: error: found the port 77890, expected one from 1 to 65535",
+    ),
+    (
+        "resource r0 {\n on alpha { device /dev/sdb; }\n}\n",
+        "drbd.conf:2: error: found '/dev/sdb', expected a device like /dev/drbd0",
+    ),
+    (
+        "resource r0 {\n disk { no-disk-flushes yes; }\n}\n",
+        "drbd.conf:2: error: found 'yes', expected ';'",
+    ),
+    (
+        "resource r0 {\n}\nresource r0 {\n}\n",
+        "drbd.conf:3: error: found the resource 'r0' a second",
+    ),
+    ("}\n", "drbd.conf:1: error: found '}', expected 'global'"),
+    ("skip {\n {\n", "drbd.conf:1: error: found the end of the file inside 'skip'"),
+    ("global {\n usage-count = no;\n}\n", "drbd.conf:2: error: found '=', expected a blank"),
+];
+
 #[test]
 fn each_mistake_is_told_with_its_line() {
-    for (text, expected) in [
-        (
-            "resource r0 {\n on alpha {\n  disk /dev/sdb;\n }\n",
-            "drbd.conf:4: error: found the end of the file inside 'resource r0', whose '{' on line \
-             1 has no '}'",
-        ),
-        (
-            "resource r0 {\n on alpha\n  disk /dev/sdb;\n }\n}\n",
-            "drbd.conf:3: error: found ';', expected '{' after 'on alpha disk /dev/sdb'",
-        ),
-        (
-            "resource r0 {\n disk /dev/sdb\n device /dev/drbd0;\n}\n",
-            "drbd.conf:2: error: found no ';' after '/dev/sdb', but 'device' on line 3; expected ';'",
-        ),
-        (
-            "resource r0 {\n net {\n  timeout 60\n  ping-int 10;\n }\n}\n",
-            "drbd.conf:3: error: found no ';' after '60', but 'ping-int' on line 4; expected ';'",
-        ),
-        ("resource r0 {\n net { timeout 60 }\n}\n", "drbd.conf:2: error: found '}', expected ';'"),
-        (
-            "resource r0 {\n net { shared-secret \"abc;\n }\n}\n",
-            "drbd.conf:2: error: found the string \"abc;... without end, expected '\"' on the same \
-             line",
-        ),
-        (
-            "resource r0 {\n net { tiemout 60; }\n}\n",
-            "drbd.conf:2: error: found 'tiemout', expected an option of 'net'; did you mean \
-             'timeout'?",
-        ),
-        (
-            "resource r0 {\n net { al-extents 60; }\n}\n",
-            "drbd.conf:2: error: found 'al-extents', expected an option of 'net'; 'al-extents' is \
-             one of 'disk'",
-        ),
-        (
-            "resuorce r0 { }\n",
-            "drbd.conf:1: error: found 'resuorce', expected 'global', 'common', 'resource', \
-             'include' or 'skip'; did you mean 'resource'?",
-        ),
-        (
-            "resource r0 {\n hanlders { }\n}\n",
-            "drbd.conf:2: error: found 'hanlders' inside 'resource r0', expected a section like \
-             'net', 'disk' or 'on HOST'; did you mean 'handlers'?",
-        ),
-        (
-            "common {\n on alpha { }\n}\n",
-            "drbd.conf:2: error: found 'on' inside 'common', expected a section like",
-        ),
-        (
-            "resource r0 {\n on alpha { adress 1.2.3.4:7; }\n}\n",
-            "drbd.conf:2: error: found 'adress' inside 'on alpha', expected one of",
-        ),
-        (
-            "resource r0 {\n on alpha { address node1:7789; }\n}\n",
-            "drbd.conf:2: error: found 'node1', expected an address like 192.168.0.91:7791",
-        ),
-        (
-            "resource r0 {\n on alpha { address 1.2.3.4:77890; }\n}\n",
-            "drbd.conf:2: error: found the port 77890, expected one from 1 to 65535",
-        ),
-        (
-            "resource r0 {\n on alpha { device /dev/sdb; }\n}\n",
-            "drbd.conf:2: error: found '/dev/sdb', expected a device like /dev/drbd0",
-        ),
-        (
-            "resource r0 {\n disk { no-disk-flushes yes; }\n}\n",
-            "drbd.conf:2: error: found 'yes', expected ';'",
-        ),
-        (
-            "resource r0 {\n}\nresource r0 {\n}\n",
-            "drbd.conf:3: error: found the resource 'r0' a second",
-        ),
-        ("}\n", "drbd.conf:1: error: found '}', expected 'global'"),
-        ("skip {\n {\n", "drbd.conf:1: error: found the end of the file inside 'skip'"),
-        ("global {\n usage-count = no;\n}\n", "drbd.conf:2: error: found '=', expected a blank"),
-    ] {
+    for (text, expected) in MISTAKES {
         let errors = refusals(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
         assert!(errors[0].starts_with(expected), "{text}\n{}\n{expected}", errors[0]);
