@@ -145,7 +145,7 @@ impl Run<'_> {
                 Ok(None)
             }
             PeerState::Lost if scene.stonith && good && !self.limits.unreachable_is_outdated => {
-                // The fencing may still come, and take this node: what it acknowledged would be lost.
+                // The fencing may still come, and take this node with what it acknowledged.
                 self.say(&format!(
                     "{peer} is lost and the cluster has not fenced it in time: not going on; make \
                      fencing work, or make sure that {peer} is off, run 'stonith_admin --confirm \

@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    /// A verify has found something, and there is a Primary: its data count, but nobody has said so.
+    /// A verify has found something, and there is a Primary: its data count, as nobody has said.
     fn repair_what_is_marked(&mut self, looks: u32) {
         let Some(status) = self.status(0).filter(|_| looks.is_multiple_of(4)) else { return };
         let is_led = [Some(status.role), status.peer_role].contains(&Some(Role::Primary));
