@@ -1,5 +1,6 @@
 //! The impure room: everything of blkrep that touches the kernel, the clock or a person.
 
+mod bounded_run;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -1,26 +1,22 @@
 //! What a handler reaches outside of itself: programs of the cluster, each with a limit on its
 //! time, the own daemon, the clock, the log.
 
+use crate::bounded_run;
 use crate::config::fence_lock;
 use crate::control::client::ask;
 use crate::control::protocol::{Request, Response};
 use replicator::status::Status;
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Pause between two looks at a running program, or at a lock.
+/// Pause between two looks at a lock.
 const POLL: Duration = Duration::from_millis(5);
-/// What a program left behind may hold its outputs open: they are waited for so long.
-const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 /// Where the cluster's programs are, also when the daemon's own PATH is short.
 const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -183,66 +179,21 @@ impl Outside for Handler {
 
 fn run(program: &str, arguments: &[&str], limit: Duration) -> Ended {
     let path = std::env::var("PATH").unwrap_or_default();
-    let started = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env("PATH", format!("{path}:{SYSTEM_PATH}").trim_start_matches(':'))
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
-    let mut child = match started {
-        Ok(child) => child,
+        .env("LC_ALL", "C");
+    match bounded_run::run(&mut command, limit) {
+        Ok(bounded_run::Ended { code, stdout: out, stderr: errors }) => {
+            Ended::Code { code, out, errors }
+        }
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ended::TooLong,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ended::NotStarted(
-                "there is no such program; is Pacemaker installed?".to_owned(),
-            );
+            Ended::NotStarted("there is no such program; is Pacemaker installed?".to_owned())
         }
-        Err(error) => return Ended::NotStarted(error.to_string()),
-    };
-    let (out, errors) = (read_all(child.stdout.take()), read_all(child.stderr.take()));
-    let begun = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => {
-                let words =
-                    |pipe: Receiver<String>| pipe.recv_timeout(LAST_WORDS_MAX).unwrap_or_default();
-                let (out, errors) = (words(out), words(errors));
-                return Ended::Code { code: status.code(), out, errors };
-            }
-            Ok(None) if begun.elapsed() < limit => thread::sleep(POLL),
-            Ok(None) => {
-                kill(&mut child);
-                return Ended::TooLong;
-            }
-            Err(error) => return Ended::NotStarted(error.to_string()),
-        }
+        Err(error) => Ended::NotStarted(error.to_string()),
     }
-}
-
-/// Kills a program with everything that it started, and reaps it if the kernel lets it go.
-fn kill(child: &mut Child) {
-    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
-        kill_process_group(group, Signal::KILL).ok();
-    }
-    let begun = Instant::now();
-    while matches!(child.try_wait(), Ok(None)) && begun.elapsed() < LAST_WORDS_MAX {
-        thread::sleep(POLL);
-    }
-}
-
-/// Reads a pipe to its end beside the handler, which never waits for it without a limit.
-fn read_all(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            pipe.read_to_end(&mut bytes).ok();
-        }
-        sender.send(String::from_utf8_lossy(&bytes).into_owned()).ok();
-    });
-    receiver
 }
 
 #[cfg(test)]
@@ -261,19 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_killed_with_what_it_started() {
-        let dir = ScratchDir::new("fence-hangs");
-        let pid = dir.path().join("pid");
-        let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
-        assert_eq!(run("/bin/sh", &["-c", &script], Duration::from_millis(300)), Ended::TooLong);
-        let child = std::fs::read_to_string(pid).unwrap();
-        let stat = format!("/proc/{}/stat", child.trim());
-        let begun = Instant::now();
-        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-        while alive() {
-            assert!(begun.elapsed() < LIMIT, "what it started lives on");
-            thread::sleep(POLL);
-        }
+    fn a_program_that_hangs_takes_too_long() {
+        let ended = run("/bin/sh", &["-c", "exec sleep 600"], Duration::from_millis(300));
+        assert_eq!(ended, Ended::TooLong);
     }
 
     #[test]

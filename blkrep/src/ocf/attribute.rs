@@ -1,9 +1,9 @@
 //! The node attribute that holds the promotion score, set by the cluster's own program.
 
-use super::bounded;
 use super::environment::Environment;
 use super::exit::note;
 use super::score::Score;
+use crate::bounded_run;
 use std::io;
 use std::process::Command;
 use std::time::Duration;
@@ -47,11 +47,12 @@ impl Attribute {
         };
         let shown = format!("{program} {}", arguments.join(" "));
         match result {
-            Ok(bounded::Ended { code: Some(0), .. }) => {}
+            Ok(bounded_run::Ended { code: Some(0), .. }) => {}
             Ok(ended) => note(format!(
                 "the promotion score was not set: '{shown}' ended with {:?}: {}; the next monitor \
                  sets it",
-                ended.code, ended.stderr
+                ended.code,
+                ended.stderr.trim()
             )),
             Err(error) => note(format!(
                 "the promotion score was not set: '{shown}': {error}; the next monitor sets it"
@@ -76,8 +77,8 @@ impl Attribute {
     }
 }
 
-fn run(program: &str, arguments: &[String]) -> io::Result<bounded::Ended> {
-    bounded::run(Command::new(program).args(arguments), ANSWER_MAX)
+fn run(program: &str, arguments: &[String]) -> io::Result<bounded_run::Ended> {
+    bounded_run::run(Command::new(program).args(arguments), ANSWER_MAX)
 }
 
 #[cfg(test)]

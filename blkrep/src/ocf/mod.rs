@@ -8,14 +8,13 @@
 //! |---|---|
 //! | what is asked | `action`, `parameters`, `environment`, `metadata` |
 //! | what each action does | `start`, `stop`, `promote`, `demote`, `monitor`, and so on |
-//! | what they stand on | `sight` looks, `agent` orders, `cure` mends; `device`, `service` |
+//! | what they stand on | `sight` looks, `agent` orders, `cure` mends, `secondary` does both; `device`, `service` |
 //! | what the data are worth, and who is told | `score`, `attribute` |
 //! | how it ends | `exit` |
 
 mod action;
 mod agent;
 mod attribute;
-mod bounded;
 mod cure;
 mod demote;
 mod device;
@@ -27,6 +26,7 @@ mod notify;
 mod parameters;
 mod promote;
 mod score;
+mod secondary;
 mod service;
 mod sight;
 mod start;

@@ -1,8 +1,8 @@
 //! The resource's unit, where systemd is the first process: a daemon that the cluster's own service
 //! started would end with it.
 
-use super::bounded;
 use super::exit::note;
+use crate::bounded_run;
 use crate::cli::context::Context;
 use crate::config::RUN_DIR;
 use std::path::Path;
@@ -72,11 +72,11 @@ impl Service {
 }
 
 fn systemctl(arguments: &[&str], limit: Duration) -> Result<String, String> {
-    let ended = bounded::run(Command::new("systemctl").args(arguments), limit)
+    let ended = bounded_run::run(Command::new("systemctl").args(arguments), limit)
         .map_err(|error| error.to_string())?;
     match ended.code {
-        Some(0) => Ok(ended.stdout),
-        Some(_) | None => Err(format!("{:?} {}", ended.code, ended.stderr)),
+        Some(0) => Ok(ended.stdout.trim().to_owned()),
+        Some(_) | None => Err(format!("{:?} {}", ended.code, ended.stderr.trim())),
     }
 }
 

@@ -3,11 +3,11 @@
 use super::agent::Agent;
 use super::cure::NotUp;
 use super::exit::{Exit, Fault, Outcome, note};
+use super::secondary::{Secondary, Step};
 use super::sight::Sight;
 use super::validate;
-use crate::cli::lifecycle::is_starting;
 use crate::control::protocol::Request;
-use replicator::state::{ConnectionState, DiskState, Role};
+use replicator::state::{ConnectionState, DiskState};
 use replicator::status::Status;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -18,37 +18,22 @@ const TRIES: u32 = 2;
 /// Between two looks at the connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What keeps a demoted node from being one for good.
-const MARK_STAYS: &str =
-    "it is Secondary, and its resume mark is still there; check the run directory";
-
 /// Starts.
 pub(super) fn start(agent: &Agent) -> Outcome {
     validate::limits(&agent.told, &agent.parameters)?;
     agent.configuration()?;
+    let mut secondary = Secondary::default();
     let mut tries = 0;
     let mut brought_up = false;
     let mut why = String::new();
-    let mut was_told = false;
     loop {
         agent.in_time(&why)?;
-        match agent.look() {
-            Sight::Running(status) if is_starting(&status) => {}
-            Sight::Running(status) if status.role == Role::Primary || agent.is_marked() => {
-                match agent.order(Request::Secondary, agent.left()) {
-                    Ok(()) if !was_told => {
-                        was_told = true;
-                        continue;
-                    }
-                    Ok(()) => why = MARK_STAYS.to_owned(),
-                    Err(denied) => why = agent.reason(denied, why),
-                }
-            }
-            Sight::Running(status) if brought_up && status.disk == DiskState::Diskless => {
+        match secondary.step(agent, &why) {
+            Step::Stands(status) if brought_up && status.disk == DiskState::Diskless => {
                 return disk_back(agent);
             }
-            Sight::Running(status) => return Ok(ready(agent, &status)),
-            Sight::Absent => match agent.bring_up() {
+            Step::Stands(status) => return Ok(ready(agent, &status)),
+            Step::Absent => match agent.bring_up() {
                 Ok(()) => {
                     brought_up = true;
                     continue;
@@ -63,18 +48,8 @@ pub(super) fn start(agent: &Agent) -> Outcome {
                     why = text;
                 }
             },
-            Sight::Frozen { process, is_stopped: _, how } => match agent.end(process, &how) {
-                Ok(()) => continue,
-                Err(text) => why = text,
-            },
-            Sight::Dead { left } => match agent.bury(&left) {
-                Ok(()) => continue,
-                Err(text) => why = text,
-            },
-            Sight::Passing { pid } => {
-                why = format!("process {pid} is starting or stopping {}", agent.name);
-            }
-            Sight::Unclear { exit: _, why: text } => why = text,
+            Step::Told | Step::Cured => continue,
+            Step::Later(text) => why = text,
         }
         agent.rest(&why)?;
     }
