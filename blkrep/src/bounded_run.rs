@@ -29,8 +29,8 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Runs `command` to its end. Its outputs are read as they come, so that it never waits for us; what
-/// it leaves behind may hold them open, and is not waited for.
+/// Runs `command` to its end. Its outputs are read as they come, so that it never waits for us;
+/// what it leaves behind may hold them open, and is not waited for.
 ///
 /// # Errors
 /// It cannot be started, or has not ended within `limit` (`TimedOut`); then it was killed with

@@ -18,6 +18,9 @@ const PROBE: (&str, &str) = ("OCF_RESKEY_CRM_meta_interval", "0");
 /// An action that gives up at once has most of its 60 s left, also on a loaded machine.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
+/// A monitor that fails must not touch the score: the cluster would cancel it and record nothing.
+const FAILURE_FIRST: &str = "the failure is recorded first";
+
 #[test]
 fn a_resource_lives_as_the_cluster_wants_it() {
     let cluster = Cluster::new(&options());
@@ -113,17 +116,20 @@ fn a_promotion_over_a_dead_peer_is_quick_and_one_on_bad_data_is_refused_at_once(
 fn a_secondary_that_is_dead_or_frozen_is_found_stopped_and_started() {
     let cluster = Cluster::synced();
     let b = &cluster.pair.b;
+    cluster.expect(b, "monitor", 0);
     cluster.signal(b, Signal::KILL);
     cluster.expect(b, "monitor", 7);
-    assert_eq!(cluster.score(b), NONE);
+    assert_eq!(cluster.score(b), GOOD, "{FAILURE_FIRST}");
     cluster.expect(b, "stop", 0);
+    assert_eq!(cluster.score(b), NONE);
     cluster.expect(b, "start", 0);
     cluster.pair.wait_in_sync();
+    cluster.expect(b, "monitor", 0);
     let pid = daemon(b);
     cluster.signal(b, Signal::STOP);
     let frozen = cluster.expect(b, "monitor", 1);
     assert!(frozen.contains("is frozen") && frozen.contains("SIGSTOP"), "{frozen}");
-    assert_eq!(cluster.score(b), NONE);
+    assert_eq!(cluster.score(b), GOOD, "{FAILURE_FIRST}");
     cluster.expect_with(b, "monitor", &[PROBE], 1);
     cluster.expect(b, "promote", 1);
     cluster.expect(b, "demote", 0);
@@ -150,7 +156,7 @@ fn a_primary_that_died_is_failed_until_it_is_demoted_or_stopped() {
             let dead = cluster.expect_with(a, "monitor", &[interval], 9);
             assert!(dead.contains("is dead and was Primary"), "{dead}");
         }
-        assert_eq!(cluster.score(a), NONE);
+        assert_eq!(cluster.score(a), GOOD, "{FAILURE_FIRST}");
         cluster.expect(a, cure, 0);
         assert!(!mark(a).exists(), "{cure} left the mark");
         cluster.expect(a, "monitor", if cure == "stop" { 7 } else { 0 });

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | what is asked | `action`, `parameters`, `environment`, `metadata` |
 //! | what each action does | `start`, `stop`, `promote`, `demote`, `monitor`, and so on |
-//! | what they stand on | `sight` looks, `agent` orders, `cure` mends, `secondary` does both; `device`, `service` |
+//! | what they stand on | `sight` looks, `agent` orders, `cure` mends; `device`, `service` |
+//! | what starts and demotions share | `secondary` |
 //! | what the data are worth, and who is told | `score`, `attribute` |
 //! | how it ends | `exit` |
 

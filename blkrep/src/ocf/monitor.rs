@@ -5,6 +5,10 @@
 //! for a dead or frozen daemon: the node would be fenced for that. So the daemon that does not
 //! answer is ended, and its device gives its users errors, unless systemd starts it again and it
 //! goes on.
+//!
+//! A failure leaves the score as it is, for the demotion or stop that follows. A score that changes
+//! has the cluster make new plans at once and cancel the very monitor that changed it: the failure
+//! would never be recorded, nor counted for migration-threshold.
 
 use super::agent::Agent;
 use super::device;
@@ -76,13 +80,7 @@ fn finding(agent: &Agent) -> Finding {
             let reason = format!("systemd starts the daemon of {name}, and it is not up yet");
             Finding::Changes(Fault::new(Exit::Generic, reason))
         }
-        Sight::Absent => {
-            // A probe finds out where nothing was before.
-            if !agent.told.is_probe() {
-                agent.rate_nothing();
-            }
-            Finding::Is(Exit::NotRunning)
-        }
+        Sight::Absent => Finding::Is(Exit::NotRunning),
         Sight::Passing { pid } => {
             let reason =
                 format!("process {pid} is starting or stopping {name} and does not get on");
@@ -90,7 +88,6 @@ fn finding(agent: &Agent) -> Finding {
         }
         Sight::Frozen { process, is_stopped: _, how } => {
             let was_primary = agent.is_marked();
-            agent.rate_nothing();
             let reason = format!("the daemon of {name} is frozen: {how}; demote or stop ends it");
             let fault = Fault::new(failed(was_primary), reason);
             if !was_primary || agent.told.is_probe() {
@@ -114,7 +111,6 @@ fn finding(agent: &Agent) -> Finding {
             if agent.service.is_at_work() {
                 return Finding::Changes(fault);
             }
-            agent.rate_nothing();
             if !agent.told.is_probe() {
                 agent.give_errors();
             }

@@ -36,9 +36,8 @@ fn refresh(agent: &Agent, what: &str) {
                 agent.rate(&status);
             }
         }
-        // The monitor says what is wrong.
-        Sight::Frozen { .. } | Sight::Dead { .. } => agent.rate_nothing(),
-        Sight::Absent | Sight::Passing { .. } => {}
+        // The monitor says what is wrong; whoever mends it sets the score.
+        Sight::Frozen { .. } | Sight::Dead { .. } | Sight::Absent | Sight::Passing { .. } => {}
         Sight::Unclear { exit: _, why } => note(format!("{}: after {what}: {why}", agent.name)),
     }
 }
